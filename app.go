@@ -1,0 +1,199 @@
+package hongyan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// AppID is a mini program's AppID (小程序 AppID), case-sensitive.
+type AppID string
+
+// TokenMode says where an app's access tokens come from.
+type TokenMode string
+
+// The token modes.
+const (
+	// TokenStable fetches from stable_token in normal mode, which knocks nobody out. The default.
+	TokenStable TokenMode = "stable"
+	// TokenLegacy fetches from /cgi-bin/token, where every call supersedes the previous token.
+	TokenLegacy TokenMode = "legacy"
+	// TokenNone sends without a token: WeChat cloud hosting (微信云托管) authenticates the call itself.
+	TokenNone TokenMode = "none"
+)
+
+// App is one mini program that this server sends for. Its AppSecret is not part of it.
+type App struct {
+	AppID     AppID       `json:"appid"`
+	Name      string      `json:"name"`
+	HasSecret bool        `json:"has_secret"`
+	Settings  AppSettings `json:"settings"`
+	// Pauses that hold sending back now, of the app, its templates and API paths.
+	Pauses    []Pause   `json:"pauses"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// AppSettings are an app's choices. The zero value of a field means its default.
+type AppSettings struct {
+	TokenMode TokenMode `json:"token_mode,omitempty" enum:"stable,legacy,none" doc:"Where access tokens come from. Default stable."`
+	// History says whether users may have subscribed before this app was added here.
+	History History `json:"history,omitempty" enum:"existing,new" doc:"existing (default): users may hold grants from before; new: none existed, so the first accept makes a count exact."`
+	// DialogReject says what a reject in the dialog does to the grants already banked.
+	DialogReject DialogReject `json:"dialog_reject,omitempty" enum:"keep,void" doc:"What a reject in the dialog does to banked grants. Default keep."`
+	// OnlyOpenIDs is a staging guard: if it is not empty, nothing is sent to anybody else.
+	OnlyOpenIDs []OpenID `json:"only_openids,omitempty" maxItems:"1000" doc:"If not empty, messages to any other openid are refused."`
+	// MiniprogramState is the default of messages that name none.
+	MiniprogramState string `json:"miniprogram_state,omitempty" enum:"developer,trial,formal" doc:"Default miniprogram_state. Default formal."`
+	// PacePerSecond limits calls of send; 0 means no limit until WeChat asks for one.
+	PacePerSecond float64 `json:"pace_per_second,omitempty" minimum:"0" maximum:"100000" doc:"Most sends a second; 0 (default) = no limit of ours."`
+	// DefaultExpiryS is how long after its due time a message expires, in seconds.
+	DefaultExpiryS int64      `json:"default_expiry_s,omitempty" minimum:"0" maximum:"31536000" doc:"Seconds after the due time at which a message expires. Default 86400."`
+	OnBusy         OnBusy     `json:"on_busy,omitempty" enum:"retry,uncertain" doc:"Default on_busy of messages."`
+	Validation     Validation `json:"validation,omitempty" enum:"normal,strict" doc:"Default validation of messages."`
+	Fit            Fit        `json:"fit,omitempty" enum:"none,repair,truncate" doc:"Default fit of messages."`
+	// BacklogLimit is how many messages may be queued; more are refused with backlog_full.
+	BacklogLimit int64 `json:"backlog_limit,omitempty" minimum:"0" maximum:"100000000" doc:"Most queued messages. Default 1000000."`
+}
+
+// History is the setting of [AppSettings.History].
+type History string
+
+// The histories.
+const (
+	HistoryExisting History = "existing"
+	HistoryNew      History = "new"
+)
+
+// DialogReject is the setting of [AppSettings.DialogReject].
+type DialogReject string
+
+// What a reject in the dialog does.
+const (
+	DialogRejectKeep DialogReject = "keep"
+	DialogRejectVoid DialogReject = "void"
+)
+
+// Defaults of [AppSettings] and of messages.
+const (
+	DefaultExpiry       = 24 * time.Hour
+	DefaultHoldFor      = 7 * 24 * time.Hour
+	DefaultBacklogLimit = 1_000_000
+	MaxSendAhead        = 366 * 24 * time.Hour // how far ahead send_at may lie; a leap year's worth
+)
+
+// Check refuses values outside their lists and ranges, all at once.
+func (s AppSettings) Check() error {
+	var fields []FieldError
+	choice(&fields, "/settings/token_mode", string(s.TokenMode), "stable", "legacy", "none")
+	choice(&fields, "/settings/history", string(s.History), "existing", "new")
+	choice(&fields, "/settings/dialog_reject", string(s.DialogReject), "keep", "void")
+	choice(&fields, "/settings/miniprogram_state", s.MiniprogramState, miniprogramStates...)
+	choice(&fields, "/settings/on_busy", string(s.OnBusy), "retry", "uncertain")
+	choice(&fields, "/settings/validation", string(s.Validation), "normal", "strict")
+	choice(&fields, "/settings/fit", string(s.Fit), "none", "repair", "truncate")
+	for i, o := range s.OnlyOpenIDs {
+		if !o.Valid() {
+			fields = append(fields, FieldError{Pointer: fmt.Sprintf("/settings/only_openids/%d", i), Code: "openid", Detail: badOpenID})
+		}
+	}
+	if s.PacePerSecond < 0 || s.DefaultExpiryS < 0 || s.BacklogLimit < 0 {
+		fields = append(fields, FieldError{Pointer: "/settings", Code: "negative", Detail: "pace_per_second, default_expiry_s and backlog_limit cannot be negative."})
+	}
+	return fieldsError(fields)
+}
+
+// Expiry is the default time from due to expiry.
+func (s AppSettings) Expiry() time.Duration {
+	if s.DefaultExpiryS > 0 {
+		return time.Duration(s.DefaultExpiryS) * time.Second
+	}
+	return DefaultExpiry
+}
+
+// Backlog is the bound of queued messages.
+func (s AppSettings) Backlog() int64 {
+	if s.BacklogLimit > 0 {
+		return s.BacklogLimit
+	}
+	return DefaultBacklogLimit
+}
+
+// Allows reports whether the staging guard lets a message to this openid pass.
+func (s AppSettings) Allows(o OpenID) bool {
+	if len(s.OnlyOpenIDs) == 0 {
+		return true
+	}
+	for _, a := range s.OnlyOpenIDs {
+		if a == o {
+			return true
+		}
+	}
+	return false
+}
+
+const badOpenID = "An openid is 1 to 64 characters of A-Z a-z 0-9 _ and -; send it exactly as code2Session gave it."
+
+// choice adds a fault if v is neither empty nor in the list.
+func choice(fields *[]FieldError, pointer, v string, allowed ...string) {
+	if v == "" {
+		return
+	}
+	for _, a := range allowed {
+		if v == a {
+			return
+		}
+	}
+	*fields = append(*fields, FieldError{Pointer: pointer, Code: "not_in_list",
+		Detail: fmt.Sprintf("%q is not a value of this field; use one of: %s.", clip(v), strings.Join(allowed, ", "))})
+}
+
+func fieldsError(fields []FieldError) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	return &Error{Code: CodeInvalid, Message: fields[0].Detail, Fields: fields}
+}
+
+// clip keeps what a stranger sent short enough to repeat in an error.
+func clip(s string) string {
+	const most = 60
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:most]) + "…"
+}
+
+// PauseScope says what a pause holds back.
+type PauseScope string
+
+// The scopes of a pause.
+const (
+	PauseApp      PauseScope = "app"
+	PauseTemplate PauseScope = "template"
+	// PausePath holds one API path of the app, such as send after its daily quota.
+	PausePath PauseScope = "path"
+)
+
+// Pause holds sending back: by hand until somebody resumes it, by the system until a probe passes.
+type Pause struct {
+	Scope PauseScope `json:"scope" enum:"app,template,path"`
+	// Key is the template_id or API path; empty for the app itself.
+	Key string `json:"key,omitempty"`
+	// Reason is a short code, such as manual, token_rejected, daily_quota, ip_not_whitelisted.
+	Reason  string `json:"reason"`
+	Errcode int    `json:"errcode,omitempty"`
+	// Detail is WeChat's own words or the person's.
+	Detail string `json:"detail,omitempty"`
+	// Remedy says what to do, in both languages.
+	Remedy Text      `json:"remedy"`
+	Since  time.Time `json:"since"`
+	// ProbeAt is when one message is tried again; zero for pauses that only a person ends.
+	ProbeAt time.Time `json:"probe_at,omitzero"`
+	// Probes counts the probes that failed since the pause began.
+	Probes int `json:"probes,omitempty"`
+}
+
+// Manual reports whether only a person ends the pause.
+func (p Pause) Manual() bool { return p.ProbeAt.IsZero() }

@@ -1,0 +1,75 @@
+package hongyan
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// MessageID names a message: "msg_" and a ULID, so ids sort by the time they were made.
+type MessageID string
+
+// APIKeyID names an API key: "key_" and a ULID. It is public; the key itself is not.
+type APIKeyID string
+
+// EntryID names an entry of a grant's history: "ent_" and a ULID.
+type EntryID string
+
+const (
+	messagePrefix = "msg_"
+	apiKeyPrefix  = "key_"
+)
+
+// NewMessageID makes an id at now. Ids made in one millisecond are not ordered among themselves.
+func NewMessageID(now time.Time) MessageID { return MessageID(messagePrefix + newULID(now).String()) }
+
+// NewAPIKeyID makes an id at now.
+func NewAPIKeyID(now time.Time) APIKeyID { return APIKeyID(apiKeyPrefix + newULID(now).String()) }
+
+func newULID(now time.Time) ulid.ULID {
+	return ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy())
+}
+
+// ULID is the id without its prefix; an error says what a message id looks like.
+func (id MessageID) ULID() (ulid.ULID, error) { return parseID(string(id), messagePrefix) }
+
+// MessageIDOf is the id of a stored ULID.
+func MessageIDOf(u ulid.ULID) MessageID { return MessageID(messagePrefix + u.String()) }
+
+func parseID(s, prefix string) (ulid.ULID, error) {
+	rest, ok := strings.CutPrefix(s, prefix)
+	u, err := ulid.ParseStrict(rest)
+	if !ok || err != nil {
+		return ulid.ULID{}, fmt.Errorf("%q is not an id of the form %s and 26 characters", s, prefix)
+	}
+	return u, nil
+}
+
+// OpenID is a user within one app. It is personal data and case-sensitive.
+type OpenID string
+
+// Valid reports whether it has the shape we accept: 1 to 64 of A-Z a-z 0-9 _ -.
+// WeChat's own are 28 characters, but nothing promises that.
+func (o OpenID) Valid() bool {
+	if len(o) == 0 || len(o) > 64 {
+		return false
+	}
+	for i := range len(o) {
+		c := o[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// LogValue shows only the ends, enough to tell two users apart while reading a log.
+func (o OpenID) LogValue() slog.Value {
+	if len(o) < 12 {
+		return slog.StringValue("…")
+	}
+	return slog.StringValue(string(o[:4]) + "…" + string(o[len(o)-4:]))
+}

@@ -1,0 +1,47 @@
+package hongyan
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+const redacted = "redacted"
+
+// secret keeps a value out of every printed form; only Reveal hands it out.
+type secret struct{ v string }
+
+// Reveal is the one way to the clear value. Call it where the value leaves for its purpose, never to print.
+func (s secret) Reveal() string { return s.v }
+
+// IsZero reports whether there is no value.
+func (s secret) IsZero() bool { return s.v == "" }
+
+func (s secret) String() string               { return redacted }
+func (s secret) GoString() string             { return redacted }
+func (s secret) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redacted)) }
+func (s secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (s secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// AppSecret is a mini program's AppSecret (小程序密钥).
+type AppSecret struct{ secret }
+
+// AccessToken is WeChat's credential for one app (接口调用凭据).
+type AccessToken struct{ secret }
+
+// SessionKey is the session_key of a login; it never leaves the server.
+type SessionKey struct{ secret }
+
+// APIKeySecret is the clear form of one of our API keys; it is shown once.
+type APIKeySecret struct{ secret }
+
+// NewAppSecret wraps a clear AppSecret.
+func NewAppSecret(v string) AppSecret { return AppSecret{secret{v}} }
+
+// NewAccessToken wraps a clear access token.
+func NewAccessToken(v string) AccessToken { return AccessToken{secret{v}} }
+
+// NewSessionKey wraps a clear session_key.
+func NewSessionKey(v string) SessionKey { return SessionKey{secret{v}} }
+
+// NewAPIKeySecret wraps a clear API key.
+func NewAPIKeySecret(v string) APIKeySecret { return APIKeySecret{secret{v}} }
