@@ -1,0 +1,195 @@
+// Package ledger hides the database. It holds every SQL statement and every rule that
+// must hold inside a transaction: who may take a grant, which state a message may move
+// to, what a crash leaves behind. An exported method is one transaction and one business
+// operation; nothing outside this package imports database/sql.
+//
+// It promises: what a method reported as done is on disk (full fsync), no grant is taken
+// twice, a message is in `sending` before anyone may call WeChat for it, and a result is
+// retried until written. It leaves calling WeChat and deciding what an answer means for
+// an app to dispatch.
+//
+// Start: [Open], then [Ledger.Run] in a goroutine until the parts that use it have stopped.
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// Config is what a ledger needs.
+type Config struct {
+	// Path is the SQLite file. Its directory is locked for this process.
+	Path string
+	// MasterKey seals secrets.
+	MasterKey *MasterKey
+	Now       func() time.Time // default time.Now
+	Logger    *slog.Logger     // default: discard
+}
+
+// Timings of a lease. A call may be written only while at least CallTimeout and two
+// seconds of its lease are left, so that its answer arrives inside it.
+const (
+	LeaseTime   = 30 * time.Second
+	CallTimeout = 8 * time.Second
+	LeaseMargin = CallTimeout + 2*time.Second
+)
+
+// Ledger is the open database. Its methods may be called from any goroutine.
+type Ledger struct {
+	cfg    Config
+	log    *slog.Logger
+	now    func() time.Time
+	db     *sql.DB // the one writer
+	rdb    *sql.DB // readers
+	stmts  stmtCache
+	unlock func() error
+	key    *MasterKey
+	owner  int64 // this process, in leases
+
+	seqs  sequences
+	cache appCache
+	keys  keyCache
+
+	submits *committer[*submitOp]
+	results *committer[*result]
+	lane    Lane
+	// busy has the users with a message handed out or claimed by this process and not yet settled.
+	busy    busySet
+	backlog backlog
+	idem    idemLocks
+	nudge   atomic.Pointer[func()]
+}
+
+// Open opens the database, brings its schema up to date and marks what a crash left behind.
+// On SQLite it takes an exclusive lock on the file's directory.
+func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MasterKey == nil {
+		return nil, errors.New("open ledger: no master key")
+	}
+	unlock, err := lockDir(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{cfg: cfg, log: cfg.Logger, now: cfg.Now, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
+	l.busy.users = make(map[int64]struct{})
+	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
+	l.results = newCommitter(maxResultBatch, l.commitResults)
+	if err := l.open(ctx); err != nil {
+		return nil, errors.Join(err, l.closeDB())
+	}
+	return l, nil
+}
+
+func (l *Ledger) open(ctx context.Context) (err error) {
+	if l.db, err = openSQLite(l.cfg.Path, true); err != nil {
+		return err
+	}
+	if err := migrateUp(ctx, l.db); err != nil {
+		return err
+	}
+	if l.rdb, err = openSQLite(l.cfg.Path, false); err != nil {
+		return err
+	}
+	l.stmts.init(l.db)
+	if err := l.checkMasterKey(ctx); err != nil {
+		return err
+	}
+	if err := l.voidOldLeases(ctx); err != nil {
+		return err
+	}
+	if err := l.reload(ctx); err != nil {
+		return err
+	}
+	return l.recount(ctx)
+}
+
+// Run commits submits and results and does the upkeep, until ctx ends; then it writes
+// what is still waiting and returns.
+func (l *Ledger) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { l.submits.run(ctx) })
+	wg.Go(func() { l.results.run(ctx) })
+	wg.Go(func() { l.upkeep(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// Close closes the database. Call it after Run has returned.
+func (l *Ledger) Close() error { return l.closeDB() }
+
+func (l *Ledger) closeDB() error {
+	var errs []error
+	l.stmts.close()
+	if l.rdb != nil {
+		errs = append(errs, l.rdb.Close())
+	}
+	if l.db != nil {
+		errs = append(errs, l.db.Close())
+	}
+	errs = append(errs, l.unlock())
+	return errors.Join(errs...)
+}
+
+// Ping reports whether the database can be read and results can be written.
+func (l *Ledger) Ping(ctx context.Context) error {
+	if l.Stalled() {
+		return hongyan.Errorf(hongyan.CodeStorageUnavailable, "Results could not be written for more than a second.")
+	}
+	var one int
+	if err := l.rdb.QueryRowContext(ctx, "/* ledger.Ping */ SELECT 1").Scan(&one); err != nil {
+		return fmt.Errorf("read database: %w", err)
+	}
+	return nil
+}
+
+// Owner is this process in leases.
+func (l *Ledger) Owner() int64 { return l.owner }
+
+// Now is the ledger's clock, which due times and leases compare with.
+func (l *Ledger) Now() time.Time { return l.now() }
+
+// OnDue sets what to call when a message may have become due before its time was known:
+// a hint, that may be lost.
+func (l *Ledger) OnDue(nudge func()) { l.nudge.Store(&nudge) }
+
+func (l *Ledger) nudgeDue() {
+	if f := l.nudge.Load(); f != nil {
+		(*f)()
+	}
+}
+
+func newOwner() int64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return int64(binary.BigEndian.Uint64(b[:]) >> 1) // positive, and never the 0 of "nobody" in practice
+}
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func at(v int64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(v).UTC()
+}

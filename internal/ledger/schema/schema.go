@@ -1,0 +1,9 @@
+// Package schema holds the migrations, one folder a database.
+package schema
+
+import "embed"
+
+// FS has the migrations of every database: sqlite/0001_init.sql and so on.
+//
+//go:embed sqlite/*.sql
+var FS embed.FS
