@@ -1,0 +1,145 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// keyCache has every API key that is not revoked, by the hash of its clear form.
+type keyCache struct {
+	mu sync.RWMutex
+	m  map[[sha256.Size]byte]hongyan.APIKey
+}
+
+// CreateKey makes an API key and answers it with its clear form, which is stored nowhere.
+func (l *Ledger) CreateKey(ctx context.Context, k hongyan.APIKey, idem *Idempotency) (hongyan.APIKey, error) {
+	if err := checkKey(k); err != nil {
+		return hongyan.APIKey{}, err
+	}
+	var raw [32]byte
+	_, _ = rand.Read(raw[:])
+	k.Key = "hyk_" + base64.RawURLEncoding.EncodeToString(raw[:])
+	k.CreatedAt = l.now().UTC()
+	k.ID = hongyan.NewAPIKeyID(k.CreatedAt)
+	hash := sha256.Sum256([]byte(k.Key))
+	scopes, _ := json.Marshal(k.Scopes)
+	apps, _ := json.Marshal(k.Apps)
+	err := l.write(ctx, "create API key", func(t *txn) error {
+		if _, err := t.exec(`/* ledger.CreateKey */ INSERT INTO api_keys (id, hash, name, scopes, apps, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, 0)`,
+			string(k.ID), hash[:], k.Name, string(scopes), string(apps), ms(k.CreatedAt)); err != nil {
+			return err
+		}
+		return t.remember(idem, 201, string(k.ID))
+	})
+	if err != nil {
+		return hongyan.APIKey{}, err
+	}
+	return k, l.reloadKeys(ctx)
+}
+
+func checkKey(k hongyan.APIKey) error {
+	var f []hongyan.FieldError
+	if k.Name == "" || len(k.Name) > 100 {
+		f = append(f, hongyan.FieldError{Pointer: "/name", Code: "length", Detail: "Give the key a name of 1 to 100 bytes, so that you know later what uses it."})
+	}
+	if len(k.Scopes) == 0 {
+		f = append(f, hongyan.FieldError{Pointer: "/scopes", Code: "missing", Detail: "Name at least one scope: send, read, manage, token, gateway, sandbox."})
+	}
+	for i, s := range k.Scopes {
+		if !slices.Contains(hongyan.Scopes(), s) {
+			f = append(f, hongyan.FieldError{Pointer: fmt.Sprintf("/scopes/%d", i), Code: "not_in_list", Detail: "The scopes are send, read, manage, token, gateway, sandbox."})
+		}
+	}
+	if len(f) > 0 {
+		return &hongyan.Error{Code: hongyan.CodeInvalid, Message: f[0].Detail, Fields: f}
+	}
+	return nil
+}
+
+// Keys lists every key, revoked ones too, oldest first.
+func (l *Ledger) Keys(ctx context.Context) ([]hongyan.APIKey, error) {
+	out := []hongyan.APIKey{}
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.Keys */ SELECT id, name, scopes, apps, created_at, revoked_at FROM api_keys ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("read API keys: %w", err)
+	}
+	err = eachRow(rs, func(r *sql.Rows) error {
+		k, err := scanKey(r)
+		out = append(out, k)
+		return err
+	})
+	return out, err
+}
+
+func scanKey(r *sql.Rows, more ...any) (hongyan.APIKey, error) {
+	var k hongyan.APIKey
+	var scopes, apps string
+	var created, revoked int64
+	if err := r.Scan(append([]any{&k.ID, &k.Name, &scopes, &apps, &created, &revoked}, more...)...); err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.RevokedAt = at(created), at(revoked)
+	if err := json.Unmarshal([]byte(scopes), &k.Scopes); err != nil {
+		return k, err
+	}
+	return k, json.Unmarshal([]byte(apps), &k.Apps)
+}
+
+// RevokeKey ends a key at once. Revoking it again changes nothing.
+func (l *Ledger) RevokeKey(ctx context.Context, id hongyan.APIKeyID) error {
+	err := l.write(ctx, "revoke API key", func(t *txn) error {
+		n, err := t.exec(`/* ledger.RevokeKey */ UPDATE api_keys SET revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END WHERE id = ?`, t.now, string(id))
+		if err == nil && n == 0 {
+			return hongyan.Errorf(hongyan.CodeNotFound, "There is no API key %s.", id)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return l.reloadKeys(ctx)
+}
+
+// Authenticate finds the key of a clear form.
+func (l *Ledger) Authenticate(clear string) (hongyan.APIKey, error) {
+	if strings.HasPrefix(clear, "hyk_") {
+		l.keys.mu.RLock()
+		defer l.keys.mu.RUnlock()
+		// A map look-up by SHA-256 tells a guesser nothing about keys that are near.
+		if k, ok := l.keys.m[sha256.Sum256([]byte(clear))]; ok {
+			return k, nil
+		}
+	}
+	return hongyan.APIKey{}, hongyan.Errorf(hongyan.CodeUnauthorized, "This API key is not known here, or was revoked.")
+}
+
+func (l *Ledger) reloadKeys(ctx context.Context) error {
+	m := make(map[[sha256.Size]byte]hongyan.APIKey)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reloadKeys */ SELECT id, name, scopes, apps, created_at, revoked_at, hash FROM api_keys WHERE revoked_at = 0`)
+	if err != nil {
+		return fmt.Errorf("read API keys: %w", err)
+	}
+	err = eachRow(rs, func(r *sql.Rows) error {
+		var hash []byte
+		k, err := scanKey(r, &hash)
+		m[[sha256.Size]byte(hash)] = k
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read API keys: %w", err)
+	}
+	l.keys.mu.Lock()
+	l.keys.m = m
+	l.keys.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,421 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// appEntry is an app as the hot paths need it. Entries are never changed, only replaced.
+type appEntry struct {
+	no        int64
+	app       hongyan.App
+	templates map[string]*templateEntry // by template_id
+	aliases   map[string]*templateEntry
+}
+
+type templateEntry struct {
+	no       int64
+	template hongyan.Template
+}
+
+// lookup finds a template by id or alias.
+func (a *appEntry) lookup(ref string) *templateEntry {
+	if t := a.templates[ref]; t != nil {
+		return t
+	}
+	return a.aliases[ref]
+}
+
+func (a *appEntry) paused(scope hongyan.PauseScope, key string) *hongyan.Pause {
+	for i := range a.app.Pauses {
+		if p := &a.app.Pauses[i]; p.Scope == scope && p.Key == key {
+			return p
+		}
+	}
+	return nil
+}
+
+// appCache holds every app with its templates and pauses: few rows, read on every message.
+type appCache struct {
+	mu   sync.RWMutex
+	byID map[hongyan.AppID]*appEntry
+	byNo map[int64]*appEntry
+}
+
+func (l *Ledger) app(id hongyan.AppID) (*appEntry, error) {
+	l.cache.mu.RLock()
+	defer l.cache.mu.RUnlock()
+	if a := l.cache.byID[id]; a != nil {
+		return a, nil
+	}
+	return nil, hongyan.Errorf(hongyan.CodeAppNotFound, "There is no app %q here.", id)
+}
+
+func (l *Ledger) appByNo(no int64) *appEntry {
+	l.cache.mu.RLock()
+	defer l.cache.mu.RUnlock()
+	return l.cache.byNo[no]
+}
+
+func (l *Ledger) template(id hongyan.AppID, ref string) (*appEntry, *templateEntry, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := a.lookup(ref)
+	if t == nil {
+		return nil, nil, &hongyan.Error{Code: hongyan.CodeTemplateNotFound,
+			Message: fmt.Sprintf("App %s has no template %q.", id, ref),
+			Fields:  []hongyan.FieldError{{Pointer: "/template", Code: "not_found", Detail: "No template with this template_id or alias; sync the app's templates or correct it."}}}
+	}
+	return a, t, nil
+}
+
+// reload reads apps, templates, pauses and keys into memory.
+func (l *Ledger) reload(ctx context.Context) error {
+	if err := l.reloadKeys(ctx); err != nil {
+		return err
+	}
+	byNo := make(map[int64]*appEntry)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reload */ SELECT no, appid, name, secret IS NOT NULL, settings, created_at, updated_at FROM apps`)
+	if err != nil {
+		return fmt.Errorf("read apps: %w", err)
+	}
+	err = eachRow(rs, func(r *sql.Rows) error {
+		e := &appEntry{templates: map[string]*templateEntry{}, aliases: map[string]*templateEntry{}}
+		var settings string
+		var created, updated int64
+		if err := r.Scan(&e.no, &e.app.AppID, &e.app.Name, &e.app.HasSecret, &settings, &created, &updated); err != nil {
+			return err
+		}
+		e.app.CreatedAt, e.app.UpdatedAt = at(created), at(updated)
+		e.app.Pauses = []hongyan.Pause{}
+		byNo[e.no] = e
+		return json.Unmarshal([]byte(settings), &e.app.Settings)
+	})
+	if err != nil {
+		return fmt.Errorf("read apps: %w", err)
+	}
+	if err := l.reloadTemplates(ctx, byNo); err != nil {
+		return err
+	}
+	if err := l.reloadPauses(ctx, byNo); err != nil {
+		return err
+	}
+	byID := make(map[hongyan.AppID]*appEntry, len(byNo))
+	for _, e := range byNo {
+		byID[e.app.AppID] = e
+	}
+	l.cache.mu.Lock()
+	l.cache.byID, l.cache.byNo = byID, byNo
+	l.cache.mu.Unlock()
+	return nil
+}
+
+func (l *Ledger) reloadPauses(ctx context.Context, byNo map[int64]*appEntry) error {
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reloadPauses */ SELECT app_no, scope, key, reason, errcode, detail, since, probe_at, probes FROM pauses ORDER BY since`)
+	if err != nil {
+		return fmt.Errorf("read pauses: %w", err)
+	}
+	return eachRow(rs, func(r *sql.Rows) error {
+		var no, since, probe int64
+		var p hongyan.Pause
+		if err := r.Scan(&no, &p.Scope, &p.Key, &p.Reason, &p.Errcode, &p.Detail, &since, &probe, &p.Probes); err != nil {
+			return err
+		}
+		p.Since, p.ProbeAt = at(since), at(probe)
+		p.Remedy = hongyan.PauseRemedy(p)
+		if e := byNo[no]; e != nil {
+			e.app.Pauses = append(e.app.Pauses, p)
+		}
+		return nil
+	})
+}
+
+// CreateApp adds an app. An existing appid is a conflict.
+func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.AppSecret, idem *Idempotency) (hongyan.App, error) {
+	if err := app.Settings.Check(); err != nil {
+		return hongyan.App{}, err
+	}
+	settings, err := json.Marshal(app.Settings)
+	if err != nil {
+		return hongyan.App{}, fmt.Errorf("encode settings: %w", err)
+	}
+	err = l.write(ctx, "create app", func(t *txn) error {
+		no, err := t.nextNo("apps")
+		if err != nil {
+			return err
+		}
+		var sealed []byte
+		if !secret.IsZero() {
+			sealed = l.key.seal(secret.Reveal(), "apps", "secret", string(app.AppID))
+		}
+		if _, err := t.exec(`/* ledger.CreateApp */ INSERT INTO apps (no, appid, name, secret, settings, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			no, app.AppID, app.Name, sealed, string(settings), t.now, t.now); err != nil {
+			if isDuplicate(err) {
+				return hongyan.Errorf(hongyan.CodeConflict, "App %s is already here.", app.AppID)
+			}
+			return err
+		}
+		return t.remember(idem, 201, string(app.AppID))
+	})
+	if err != nil {
+		return hongyan.App{}, err
+	}
+	if err := l.reload(ctx); err != nil {
+		return hongyan.App{}, err
+	}
+	return l.App(app.AppID)
+}
+
+// App is one app by its appid.
+func (l *Ledger) App(id hongyan.AppID) (hongyan.App, error) {
+	e, err := l.app(id)
+	if err != nil {
+		return hongyan.App{}, err
+	}
+	return e.app, nil
+}
+
+// Apps lists every app in the order of their appids.
+func (l *Ledger) Apps() []hongyan.App {
+	l.cache.mu.RLock()
+	out := make([]hongyan.App, 0, len(l.cache.byID))
+	for _, e := range l.cache.byID {
+		out = append(out, e.app)
+	}
+	l.cache.mu.RUnlock()
+	slices.SortFunc(out, func(a, b hongyan.App) int { return strings.Compare(string(a.AppID), string(b.AppID)) })
+	return out
+}
+
+// AppUpdate changes what is not nil.
+type AppUpdate struct {
+	Name     *string
+	Settings *hongyan.AppSettings
+	Secret   *hongyan.AppSecret
+}
+
+// UpdateApp changes an app. A new secret should have been tried at WeChat before; it also
+// drops the stored access token, which the old secret had fetched.
+func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (hongyan.App, error) {
+	e, err := l.app(id)
+	if err != nil {
+		return hongyan.App{}, err
+	}
+	err = l.write(ctx, "update app", func(t *txn) error {
+		if u.Name != nil {
+			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET name = ?, updated_at = ? WHERE no = ?`, *u.Name, t.now, e.no); err != nil {
+				return err
+			}
+		}
+		if u.Settings != nil {
+			if err := u.Settings.Check(); err != nil {
+				return err
+			}
+			b, err := json.Marshal(u.Settings)
+			if err != nil {
+				return err
+			}
+			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET settings = ?, updated_at = ? WHERE no = ?`, string(b), t.now, e.no); err != nil {
+				return err
+			}
+		}
+		if u.Secret != nil {
+			sealed := l.key.seal(u.Secret.Reveal(), "apps", "secret", string(id))
+			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET secret = ?, updated_at = ? WHERE no = ?`, sealed, t.now, e.no); err != nil {
+				return err
+			}
+			if _, err := t.exec(`/* ledger.UpdateApp */ DELETE FROM access_tokens WHERE app_no = ?`, e.no); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return hongyan.App{}, err
+	}
+	if err := l.reload(ctx); err != nil {
+		return hongyan.App{}, err
+	}
+	l.nudgeDue()
+	return l.App(id)
+}
+
+// AppSecret opens the app's sealed AppSecret.
+func (l *Ledger) AppSecret(ctx context.Context, id hongyan.AppID) (hongyan.AppSecret, error) {
+	var sealed []byte
+	err := l.rdb.QueryRowContext(ctx, `/* ledger.AppSecret */ SELECT secret FROM apps WHERE appid = ?`, id).Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return hongyan.AppSecret{}, hongyan.Errorf(hongyan.CodeAppNotFound, "There is no app %q here.", id)
+	}
+	if err != nil {
+		return hongyan.AppSecret{}, fmt.Errorf("read AppSecret: %w", err)
+	}
+	if sealed == nil {
+		return hongyan.AppSecret{}, hongyan.Errorf(hongyan.CodeTokenUnavailable, "App %s has no AppSecret; set one with PATCH /v1/apps/%s.", id, id)
+	}
+	clear, err := l.key.open(sealed, "apps", "secret", string(id))
+	if err != nil {
+		return hongyan.AppSecret{}, err
+	}
+	return hongyan.NewAppSecret(clear), nil
+}
+
+// Pause holds an app, a template or an API path back. A pause that is there already is
+// replaced, but one made by hand is never replaced by the system.
+func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) error {
+	e, err := l.app(id)
+	if err != nil {
+		return err
+	}
+	if p.Since.IsZero() {
+		p.Since = l.now()
+	}
+	err = l.write(ctx, "pause", func(t *txn) error {
+		q := `/* ledger.Pause */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND key = ?`
+		if !p.Manual() {
+			q += ` AND probe_at > 0`
+		}
+		if _, err := t.exec(q, e.no, p.Scope, p.Key); err != nil {
+			return err
+		}
+		_, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, key, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, key) DO NOTHING`,
+			e.no, p.Scope, p.Key, p.Reason, p.Errcode, p.Detail, ms(p.Since), ms(p.ProbeAt), p.Probes)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return l.reload(ctx)
+}
+
+// Resume ends a pause; ending one that is not there changes nothing. onlySystem leaves
+// pauses made by hand alone.
+func (l *Ledger) Resume(ctx context.Context, id hongyan.AppID, scope hongyan.PauseScope, key string, by Resumer) error {
+	e, err := l.app(id)
+	if err != nil {
+		return err
+	}
+	err = l.write(ctx, "resume", func(t *txn) error {
+		q := `/* ledger.Resume */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND key = ?`
+		if by == ResumeBySystem {
+			q += ` AND probe_at > 0`
+		}
+		_, err := t.exec(q, e.no, scope, key)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.reload(ctx); err != nil {
+		return err
+	}
+	l.nudgeDue()
+	return nil
+}
+
+// Resumer says who ends a pause.
+type Resumer int
+
+// The resumers.
+const (
+	ResumeByPerson Resumer = iota
+	ResumeBySystem         // after a probe passed; never ends a pause made by hand
+)
+
+// checkMasterKey stops the start with a key that did not seal this database.
+func (l *Ledger) checkMasterKey(ctx context.Context) error {
+	const proof = "hongyan"
+	return l.write(ctx, "check master key", func(t *txn) error {
+		var sealed []byte
+		err := t.row(`/* ledger.checkMasterKey */ SELECT value FROM meta WHERE name = 'master_key'`, nil, &sealed)
+		if errors.Is(err, sql.ErrNoRows) {
+			_, err = t.exec(`/* ledger.checkMasterKey */ INSERT INTO meta (name, value) VALUES ('master_key', ?)`, l.key.seal(proof, "meta", "value", "master_key"))
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if clear, err := l.key.open(sealed, "meta", "value", "master_key"); err != nil || clear != proof {
+			return errors.New("the master key is not the one this database was sealed with: give the right one (master.key in the data directory, or HONGYAN_MASTER_KEY)")
+		}
+		return nil
+	})
+}
+
+// StoredToken is an app's access token as replicas share it.
+type StoredToken struct {
+	Token     hongyan.AccessToken
+	FetchedAt time.Time
+	ExpiresAt time.Time
+}
+
+// AccessToken reads the shared token; the zero value where there is none.
+func (l *Ledger) AccessToken(ctx context.Context, id hongyan.AppID) (StoredToken, error) {
+	e, err := l.app(id)
+	if err != nil {
+		return StoredToken{}, err
+	}
+	var sealed []byte
+	var fetched, expires int64
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.AccessToken */ SELECT token, fetched_at, expires_at FROM access_tokens WHERE app_no = ?`, e.no).Scan(&sealed, &fetched, &expires)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && sealed == nil {
+		return StoredToken{}, nil
+	}
+	if err != nil {
+		return StoredToken{}, fmt.Errorf("read access token: %w", err)
+	}
+	clear, err := l.key.open(sealed, "access_tokens", "token", string(id))
+	if err != nil {
+		return StoredToken{}, err
+	}
+	return StoredToken{Token: hongyan.NewAccessToken(clear), FetchedAt: at(fetched), ExpiresAt: at(expires)}, nil
+}
+
+// LeaseTokenFetch makes this process the one that fetches the app's token, for at most d.
+// false: another process is at it; read again in a moment.
+func (l *Ledger) LeaseTokenFetch(ctx context.Context, id hongyan.AppID, d time.Duration) (bool, error) {
+	e, err := l.app(id)
+	if err != nil {
+		return false, err
+	}
+	got := false
+	err = l.write(ctx, "lease token fetch", func(t *txn) error {
+		if _, err := t.exec(`/* ledger.LeaseTokenFetch */ INSERT INTO access_tokens (app_no, token, fetched_at, expires_at, lease_owner, lease_until) VALUES (?, NULL, 0, 0, 0, 0) ON CONFLICT (app_no) DO NOTHING`, e.no); err != nil {
+			return err
+		}
+		n, err := t.exec(`/* ledger.LeaseTokenFetch */ UPDATE access_tokens SET lease_owner = ?, lease_until = ? WHERE app_no = ? AND (lease_owner = ? OR lease_until < ?)`,
+			l.owner, t.now+d.Milliseconds(), e.no, l.owner, t.now)
+		got = n == 1
+		return err
+	})
+	return got, err
+}
+
+// StoreToken writes a fetched token and ends this process's lease; a zero token only ends the lease.
+func (l *Ledger) StoreToken(ctx context.Context, id hongyan.AppID, tok StoredToken) error {
+	e, err := l.app(id)
+	if err != nil {
+		return err
+	}
+	return l.write(ctx, "store access token", func(t *txn) error {
+		if tok.Token.IsZero() {
+			_, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET lease_until = 0 WHERE app_no = ? AND lease_owner = ?`, e.no, l.owner)
+			return err
+		}
+		sealed := l.key.seal(tok.Token.Reveal(), "access_tokens", "token", string(id))
+		_, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET token = ?, fetched_at = ?, expires_at = ?, lease_until = 0 WHERE app_no = ? AND lease_owner = ?`,
+			sealed, ms(tok.FetchedAt), ms(tok.ExpiresAt), e.no, l.owner)
+		return err
+	})
+}

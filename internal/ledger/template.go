@@ -1,0 +1,234 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// SyncedTemplate is a template as WeChat's list has it.
+type SyncedTemplate struct {
+	TemplateID, Title, Content, Example string
+	Kind                                hongyan.TemplateKind
+	Enums                               map[string][]string // allowed values by key
+}
+
+func (l *Ledger) reloadTemplates(ctx context.Context, byNo map[int64]*appEntry) error {
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reloadTemplates */ SELECT no, app_no, template_id, COALESCE(alias, ''), title, kind, content, example, enums, stale, gone_at, synced_at FROM templates`)
+	if err != nil {
+		return fmt.Errorf("read templates: %w", err)
+	}
+	return eachRow(rs, func(r *sql.Rows) error {
+		te := &templateEntry{}
+		t := &te.template
+		var appNo, kind, gone, synced int64
+		var enums string
+		if err := r.Scan(&te.no, &appNo, &t.TemplateID, &t.Alias, &t.Title, &kind, &t.Content, &t.Example, &enums, &t.Stale, &gone, &synced); err != nil {
+			return err
+		}
+		a := byNo[appNo]
+		if a == nil {
+			return nil
+		}
+		var values map[string][]string
+		if err := json.Unmarshal([]byte(enums), &values); err != nil {
+			return err
+		}
+		t.App, t.Kind, t.GoneAt, t.SyncedAt = a.app.AppID, kindWord(kind), at(gone), at(synced)
+		t.Keywords = hongyan.ParseKeywords(t.Content, t.Example, values)
+		a.templates[t.TemplateID] = te
+		if t.Alias != "" {
+			a.aliases[t.Alias] = te
+		}
+		return nil
+	})
+}
+
+// SaveTemplates records the app's list as WeChat gave it: new ones are added, changed ones
+// replaced, and those that are no longer listed are marked gone but kept, because messages name them.
+// A template that turns out to be long-term loses the counters it was given while its kind was unknown.
+func (l *Ledger) SaveTemplates(ctx context.Context, id hongyan.AppID, list []SyncedTemplate) error {
+	a, err := l.app(id)
+	if err != nil {
+		return err
+	}
+	err = l.write(ctx, "save templates", func(t *txn) error {
+		for _, s := range list {
+			if err := t.saveTemplate(a, s); err != nil {
+				return err
+			}
+		}
+		for tid, te := range a.templates {
+			if te.template.GoneAt.IsZero() && !slices.ContainsFunc(list, func(s SyncedTemplate) bool { return s.TemplateID == tid }) {
+				if _, err := t.exec(`/* ledger.SaveTemplates */ UPDATE templates SET gone_at = ? WHERE no = ?`, t.now, te.no); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.reload(ctx)
+}
+
+// SaveTemplate records one template that was just added at WeChat.
+func (l *Ledger) SaveTemplate(ctx context.Context, id hongyan.AppID, s SyncedTemplate, idem *Idempotency) error {
+	a, err := l.app(id)
+	if err != nil {
+		return err
+	}
+	err = l.write(ctx, "save template", func(t *txn) error {
+		if err := t.saveTemplate(a, s); err != nil {
+			return err
+		}
+		return t.remember(idem, 201, s.TemplateID)
+	})
+	if err != nil {
+		return err
+	}
+	return l.reload(ctx)
+}
+
+func (t *txn) saveTemplate(a *appEntry, s SyncedTemplate) error {
+	enums, err := json.Marshal(s.Enums)
+	if err != nil {
+		return err
+	}
+	te := a.templates[s.TemplateID]
+	if te == nil {
+		no, err := t.nextNo("templates")
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`/* ledger.saveTemplate */ INSERT INTO templates (no, app_no, template_id, alias, title, kind, content, example, enums, stale, gone_at, synced_at) VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?, 0, 0, ?)`,
+			no, a.no, s.TemplateID, s.Title, kindCode(s.Kind), s.Content, s.Example, string(enums), t.now)
+		return err
+	}
+	if _, err := t.exec(`/* ledger.saveTemplate */ UPDATE templates SET title = ?, kind = ?, content = ?, example = ?, enums = ?, stale = 0, gone_at = 0, synced_at = ? WHERE no = ?`,
+		s.Title, kindCode(s.Kind), s.Content, s.Example, string(enums), t.now, te.no); err != nil {
+		return err
+	}
+	if s.Kind == hongyan.KindLongTerm && te.template.Kind != hongyan.KindLongTerm {
+		return t.clearCounters(te.no)
+	}
+	return nil
+}
+
+// clearCounters ends the counts of a template that is not counted after all.
+func (t *txn) clearCounters(templateNo int64) error {
+	var users []int64
+	if err := t.rows(`/* ledger.clearCounters */ SELECT user_no FROM grants WHERE template_no = ? AND (available > 0 OR taken > 0)`, []any{templateNo}, func(r *sql.Rows) error {
+		var u int64
+		err := r.Scan(&u)
+		users = append(users, u)
+		return err
+	}); err != nil {
+		return err
+	}
+	gs := make(grants)
+	for _, u := range users {
+		k := grantKey{u, templateNo}
+		g, err := t.grant(gs, k, hongyan.KindLongTerm)
+		if err != nil {
+			return err
+		}
+		n := g.Available + g.Taken
+		g.VoidAvailable(g.Available)
+		g.VoidTaken(g.Taken)
+		g.dirty = true
+		if err := t.addEntry(k, entry{source: hongyan.SourceKind, voided: n, at: t.now}); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(`/* ledger.clearCounters */ UPDATE messages SET reserved = 0 WHERE template_no = ? AND state IN (2, 3, 4, 9) AND reserved > 0`, templateNo); err != nil {
+		return err
+	}
+	return t.flush(gs)
+}
+
+// Templates lists an app's templates, those that are gone last, by title.
+func (l *Ledger) Templates(id hongyan.AppID) ([]hongyan.Template, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]hongyan.Template, 0, len(a.templates))
+	for _, te := range a.templates {
+		out = append(out, te.template)
+	}
+	slices.SortFunc(out, func(x, y hongyan.Template) int {
+		if g := x.GoneAt.IsZero(); g != y.GoneAt.IsZero() {
+			if g {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(x.Title+x.TemplateID, y.Title+y.TemplateID)
+	})
+	return out, nil
+}
+
+// Template is one template by its id or alias.
+func (l *Ledger) Template(id hongyan.AppID, ref string) (hongyan.Template, error) {
+	_, te, err := l.template(id, ref)
+	if err != nil {
+		return hongyan.Template{}, err
+	}
+	return te.template, nil
+}
+
+// SetAlias names a template for people and code, so that a new template id needs no release; "" takes the name away.
+func (l *Ledger) SetAlias(ctx context.Context, id hongyan.AppID, ref, alias string) (hongyan.Template, error) {
+	a, te, err := l.template(id, ref)
+	if err != nil {
+		return hongyan.Template{}, err
+	}
+	if len(alias) > 64 || a.templates[alias] != nil {
+		return hongyan.Template{}, hongyan.Invalid("/alias", "length", "An alias is at most 64 bytes and no template_id of the app.")
+	}
+	err = l.write(ctx, "set alias", func(t *txn) error {
+		var v any
+		if alias != "" {
+			v = alias
+		}
+		_, err := t.exec(`/* ledger.SetAlias */ UPDATE templates SET alias = ? WHERE no = ?`, v, te.no)
+		if err != nil && isDuplicate(err) {
+			return hongyan.Errorf(hongyan.CodeConflict, "Another template of the app has the alias %q.", clipped(alias))
+		}
+		return err
+	})
+	if err != nil {
+		return hongyan.Template{}, err
+	}
+	if err := l.reload(ctx); err != nil {
+		return hongyan.Template{}, err
+	}
+	return l.Template(id, te.template.TemplateID)
+}
+
+// MarkTemplate says that a template was deleted at WeChat (gone) or that something speaks against our copy (stale).
+func (l *Ledger) MarkTemplate(ctx context.Context, id hongyan.AppID, ref string, gone bool) error {
+	_, te, err := l.template(id, ref)
+	if err != nil {
+		return err
+	}
+	err = l.write(ctx, "mark template", func(t *txn) error {
+		if gone {
+			_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET gone_at = ? WHERE no = ? AND gone_at = 0`, t.now, te.no)
+			return err
+		}
+		_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET stale = 1 WHERE no = ?`, te.no)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return l.reload(ctx)
+}

@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// user finds or makes the row of an openid.
+func (t *txn) user(appNo int64, openid hongyan.OpenID) (int64, error) {
+	var no int64
+	err := t.row(`/* ledger.user */ SELECT no FROM users WHERE app_no = ? AND openid = ?`, []any{appNo, openid}, &no)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return no, err
+	}
+	if no, err = t.nextNo("users"); err != nil {
+		return 0, err
+	}
+	_, err = t.exec(`/* ledger.user */ INSERT INTO users (no, app_no, openid, created_at) VALUES (?, ?, ?, ?)`, no, appNo, openid, t.now)
+	return no, err
+}
+
+// Login is what code2Session said about a user.
+type Login struct {
+	OpenID     hongyan.OpenID
+	UnionID    string
+	SessionKey hongyan.SessionKey
+	ExternalID string // the integrator's own id; empty leaves it as it is
+}
+
+// RecordLogin records a user and the session_key, sealed. It clears an earlier mark of an
+// invalid openid: WeChat has just given it to us.
+func (l *Ledger) RecordLogin(ctx context.Context, id hongyan.AppID, in Login) (hongyan.User, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return hongyan.User{}, err
+	}
+	if len(in.ExternalID) > hongyan.MaxExternalID {
+		return hongyan.User{}, hongyan.Invalid("/external_id", "length", "external_id is at most %d bytes.", hongyan.MaxExternalID)
+	}
+	err = l.write(ctx, "record login", func(t *txn) error {
+		no, err := t.user(a.no, in.OpenID)
+		if err != nil {
+			return err
+		}
+		var sealed []byte
+		if !in.SessionKey.IsZero() {
+			sealed = l.key.seal(in.SessionKey.Reveal(), "users", "session_key", string(id)+"\x00"+string(in.OpenID))
+		}
+		_, err = t.exec(`/* ledger.RecordLogin */ UPDATE users SET unionid = CASE WHEN ? = '' THEN unionid ELSE ? END, session_key = COALESCE(?, session_key), invalid_at = 0,
+			first_login_at = CASE WHEN first_login_at = 0 THEN ? ELSE first_login_at END, last_login_at = ? WHERE no = ?`, in.UnionID, in.UnionID, sealed, t.now, t.now, no)
+		if err != nil || in.ExternalID == "" {
+			return err
+		}
+		_, err = t.exec(`/* ledger.RecordLogin */ UPDATE users SET external_id = ? WHERE no = ?`, in.ExternalID, no)
+		if err != nil && isDuplicate(err) {
+			return hongyan.Errorf(hongyan.CodeConflict, "Another openid of this app already has the external id %q.", clipped(in.ExternalID))
+		}
+		return err
+	})
+	if err != nil {
+		return hongyan.User{}, err
+	}
+	return l.User(ctx, id, in.OpenID)
+}
+
+// SessionKey opens the user's sealed session_key.
+func (l *Ledger) SessionKey(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID) (hongyan.SessionKey, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return hongyan.SessionKey{}, err
+	}
+	var sealed []byte
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.SessionKey */ SELECT session_key FROM users WHERE app_no = ? AND openid = ?`, a.no, openid).Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && sealed == nil {
+		return hongyan.SessionKey{}, hongyan.Errorf(hongyan.CodeUserNotFound, "This user has not logged in here.")
+	}
+	if err != nil {
+		return hongyan.SessionKey{}, fmt.Errorf("read session_key: %w", err)
+	}
+	clear, err := l.key.open(sealed, "users", "session_key", string(id)+"\x00"+string(openid))
+	return hongyan.NewSessionKey(clear), err
+}
+
+const userColumns = `no, openid, unionid, COALESCE(external_id, ''), invalid_at, first_login_at, last_login_at, created_at`
+
+func scanUser(r scanner, app hongyan.AppID) (hongyan.User, int64, error) {
+	u := hongyan.User{App: app}
+	var no, invalid, first, last, created int64
+	err := r.Scan(&no, &u.OpenID, &u.UnionID, &u.ExternalID, &invalid, &first, &last, &created)
+	u.InvalidAt, u.FirstLoginAt, u.LastLoginAt, u.CreatedAt = at(invalid), at(first), at(last), at(created)
+	return u, no, err
+}
+
+// User is one user of an app.
+func (l *Ledger) User(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID) (hongyan.User, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return hongyan.User{}, err
+	}
+	u, _, err := scanUser(l.rdb.QueryRowContext(ctx, `/* ledger.User */ SELECT `+userColumns+` FROM users WHERE app_no = ? AND openid = ?`, a.no, openid), id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return u, hongyan.Errorf(hongyan.CodeUserNotFound, "App %s knows no such user.", id)
+	}
+	if err != nil {
+		return u, fmt.Errorf("read user: %w", err)
+	}
+	return u, nil
+}
+
+// Users lists an app's users in the order they were first seen, optionally by external id.
+func (l *Ledger) Users(ctx context.Context, id hongyan.AppID, external string, limit int, cursor string) ([]hongyan.User, string, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return nil, "", err
+	}
+	var after int64
+	if cursor != "" {
+		if err := decodeCursor(cursor, &after); err != nil {
+			return nil, "", err
+		}
+	}
+	q, args := `/* ledger.Users */ SELECT `+userColumns+` FROM users WHERE app_no = ? AND no > ?`, []any{a.no, after}
+	if external != "" {
+		q, args = q+` AND external_id = ?`, append(args, external)
+	}
+	rs, err := l.rdb.QueryContext(ctx, q+` ORDER BY no LIMIT ?`, append(args, limit+1)...)
+	if err != nil {
+		return nil, "", fmt.Errorf("list users: %w", err)
+	}
+	out, next := []hongyan.User{}, ""
+	var last int64
+	err = eachRow(rs, func(r *sql.Rows) error {
+		u, no, err := scanUser(r, id)
+		if err != nil {
+			return err
+		}
+		if len(out) == limit {
+			next = encodeCursor(last)
+			return nil
+		}
+		out, last = append(out, u), no
+		return nil
+	})
+	return out, next, err
+}
