@@ -1,0 +1,413 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+func parseData(s string) (map[string]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var m map[string]string
+	if err := json.Unmarshal([]byte(s), &m); err != nil {
+		return nil, fmt.Errorf("decode message data: %w", err)
+	}
+	return m, nil
+}
+
+func attemptOf(number int64, class string, errcode sql.NullInt64, errmsg string, msgid sql.NullInt64, started, ended int64) hongyan.Attempt {
+	a := hongyan.Attempt{Number: int(number), Class: hongyan.OutcomeClass(class), Errmsg: errmsg, StartedAt: at(started), EndedAt: at(ended)}
+	if errcode.Valid {
+		c := int(errcode.Int64)
+		a.Errcode = &c
+	}
+	if msgid.Valid {
+		a.MsgID = strconv.FormatInt(msgid.Int64, 10)
+	}
+	return a
+}
+
+const messageByID = ` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.id = ?`
+
+// message reads one message inside a transaction.
+func (t *txn) message(id ulid.ULID) (*hongyan.Message, error) {
+	w, err := t.messageRow(id)
+	if err != nil {
+		return nil, err
+	}
+	return &w.message, nil
+}
+
+func (t *txn) messageRow(id ulid.ULID) (*row, error) {
+	st, done, err := t.l.stmts.take(t.ctx, t.tx, `/* ledger.message */ SELECT `+messageColumns+messageByID)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	w, err := t.l.scanMessage(st.QueryRowContext(t.ctx, id[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, noMessage(hongyan.MessageIDOf(id))
+	}
+	return w, err
+}
+
+func noMessage(id hongyan.MessageID) error {
+	return hongyan.Errorf(hongyan.CodeNotFound, "There is no message %.40s here.", string(id))
+}
+
+// Message is one message with its attempts and timeline.
+func (l *Ledger) Message(ctx context.Context, id hongyan.MessageID) (*hongyan.Message, error) {
+	u, err := id.ULID()
+	if err != nil {
+		return nil, noMessage(id)
+	}
+	w, err := l.scanMessage(l.rdb.QueryRowContext(ctx, `/* ledger.Message */ SELECT `+messageColumns+messageByID, u[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, noMessage(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	m := &w.message
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.Message */ SELECT attempt, class, errcode, errmsg, msgid, started_at, ended_at FROM attempts WHERE seq = ? ORDER BY attempt`, w.seq)
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	err = eachRow(rs, func(r *sql.Rows) error {
+		var n, started, ended int64
+		var class string
+		var errcode, msgid sql.NullInt64
+		var errmsg sql.NullString
+		if err := r.Scan(&n, &class, &errcode, &errmsg, &msgid, &started, &ended); err != nil {
+			return err
+		}
+		m.Attempts = append(m.Attempts, attemptOf(n, class, errcode, errmsg.String, msgid, started, ended))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	if w.latest != nil {
+		m.Attempts = append(m.Attempts, *w.latest)
+	}
+	m.Timeline = hongyan.Timeline(m)
+	l.showDue(m)
+	return m, nil
+}
+
+// showDue calls a scheduled message whose time has come queued: the claim takes it straight
+// from there, so no write is spent on saying so.
+func (l *Ledger) showDue(m *hongyan.Message) {
+	if m.Status == hongyan.StateScheduled && !m.SendAt.After(l.now()) {
+		m.Status = hongyan.StateQueued
+	}
+}
+
+// MessageFilter narrows a list. Zero fields do not.
+type MessageFilter struct {
+	App      hongyan.AppID
+	Apps     []hongyan.AppID // any of these; nil means all
+	OpenID   hongyan.OpenID  // needs App
+	Template string
+	Status   hongyan.State
+	Tag      string
+	Since    time.Time
+	Until    time.Time
+	Limit    int
+	Cursor   string
+}
+
+// Messages lists messages, newest first. A page may be shorter than the limit, even empty,
+// while there is a next cursor: a filter that matches little reads a bounded part at a time.
+func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Message, string, error) {
+	where := []string{"1 = 1"}
+	var args []any
+	add := func(cond string, vs ...any) { where, args = append(where, cond), append(args, vs...) }
+	if f.Cursor != "" {
+		id, err := decodeIDCursor(f.Cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		add("m.id < ?", id[:])
+	}
+	if err := l.filterApp(f, add); err != nil {
+		return nil, "", err
+	}
+	if f.Status != "" {
+		if i := slices.Index(stateWords, f.Status); i <= 0 {
+			return nil, "", hongyan.Invalid("/status", "not_in_list", "There is no status %q.", clipped(string(f.Status)))
+		}
+		now := ms(l.now())
+		switch f.Status {
+		case hongyan.StateQueued:
+			add("(m.state = 3 OR m.state = 2 AND m.due_at <= ?)", now)
+		case hongyan.StateScheduled:
+			add("m.state = 2 AND m.due_at > ?", now)
+		default:
+			// Written out, so that the partial index is used.
+			add(fmt.Sprintf("m.state = %d", code(stateWords, f.Status)))
+		}
+	}
+	if !f.Since.IsZero() {
+		lo := ulid.ULID{}
+		_ = lo.SetTime(uint64(max(ms(f.Since), 0)))
+		add("m.id >= ?", lo[:])
+	}
+	if !f.Until.IsZero() {
+		hi := ulid.ULID{}
+		_ = hi.SetTime(uint64(max(ms(f.Until), 0)))
+		add("m.id < ?", hi[:])
+	}
+	if f.Tag != "" {
+		b, _ := json.Marshal(f.Tag)
+		add("EXISTS (SELECT 1 FROM json_each(m.options, '$.t') j WHERE j.value = json_extract(?, '$'))", string(b))
+	}
+	from := `messages m`
+	if f.OpenID != "" {
+		// The folded index knows the older ones, the young tail is scanned.
+		from = `(SELECT um.id AS uid FROM user_messages um JOIN users x ON x.no = um.user_no WHERE x.openid = ? UNION SELECT y.id FROM messages y JOIN users x ON x.no = y.user_no WHERE x.openid = ? AND y.id > (SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages')) um JOIN messages m ON m.id = um.uid`
+		args = append([]any{f.OpenID, f.OpenID}, args...)
+	}
+	q := `/* ledger.Messages */ SELECT ` + messageColumns + ` FROM ` + from + ` JOIN users u ON u.no = m.user_no WHERE ` + strings.Join(where, " AND ") + ` ORDER BY m.id DESC LIMIT ?`
+	rs, err := l.rdb.QueryContext(ctx, q, append(args, f.Limit+1)...)
+	if err != nil {
+		return nil, "", fmt.Errorf("list messages: %w", err)
+	}
+	out, next := []hongyan.Message{}, ""
+	err = eachRow(rs, func(r *sql.Rows) error {
+		w, err := l.scanMessage(r)
+		if err != nil {
+			return err
+		}
+		if len(out) == f.Limit {
+			next = encodeIDCursor(out[len(out)-1].ID)
+			return nil
+		}
+		l.showDue(&w.message)
+		out = append(out, w.message)
+		return nil
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("list messages: %w", err)
+	}
+	return out, next, nil
+}
+
+func (l *Ledger) filterApp(f MessageFilter, add func(string, ...any)) error {
+	if f.App != "" {
+		a, err := l.app(f.App)
+		if err != nil {
+			return err
+		}
+		add("m.app_no = ?", a.no)
+		if f.Template != "" {
+			te := a.lookup(f.Template)
+			if te == nil {
+				return hongyan.Errorf(hongyan.CodeTemplateNotFound, "App %s has no template %q.", f.App, clipped(f.Template))
+			}
+			add("m.template_no = ?", te.no)
+		}
+		return nil
+	}
+	if f.OpenID != "" || f.Template != "" {
+		return hongyan.Invalid("/app", "missing", "openid and template belong to one app: name it with app.")
+	}
+	if f.Apps != nil {
+		var nos []string
+		for _, id := range f.Apps {
+			if a, err := l.app(id); err == nil {
+				nos = append(nos, strconv.FormatInt(a.no, 10))
+			}
+		}
+		if len(nos) == 0 {
+			nos = []string{"0"}
+		}
+		add("m.app_no IN (" + strings.Join(nos, ", ") + ")")
+	}
+	return nil
+}
+
+// Cancel stops a message that is not on its way yet and returns its grant. Canceling a
+// canceled one again is no error.
+// One that was to be sent again after an unclear outcome goes back to uncertain.
+func (l *Ledger) Cancel(ctx context.Context, id hongyan.MessageID) (*hongyan.Message, error) {
+	u, err := id.ULID()
+	if err != nil {
+		return nil, noMessage(id)
+	}
+	err = l.write(ctx, "cancel message", func(t *txn) error {
+		w, err := t.messageRow(u)
+		if err != nil {
+			return err
+		}
+		switch s := w.message.Status; {
+		case s == hongyan.StateCanceled:
+			return nil
+		case s.Final():
+			return hongyan.Errorf(hongyan.CodeAlreadyFinal, "The message is %s.", s)
+		case !s.Cancelable():
+			return hongyan.Errorf(hongyan.CodeTooLate, "The message is %s.", s)
+		}
+		gs := make(grants)
+		if w.flags&flagEarlierUnclear != 0 {
+			// Only the repeat can be stopped: the first attempt may have been delivered.
+			err = t.uncertainAgain(gs, w)
+		} else {
+			err = t.end(gs, w, stCanceled, "")
+		}
+		if err != nil {
+			return err
+		}
+		return t.flush(gs)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.Message(ctx, id)
+}
+
+// Resolve settles an uncertain message by a person's word: delivered (its grant is spent),
+// failed (its grant is returned) or queued (it is sent again, though the user may get it twice).
+func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.State) (*hongyan.Message, error) {
+	u, err := id.ULID()
+	if err != nil {
+		return nil, noMessage(id)
+	}
+	err = l.write(ctx, "resolve message", func(t *txn) error {
+		w, err := t.messageRow(u)
+		if err != nil {
+			return err
+		}
+		if s := w.message.Status; s != hongyan.StateUncertain {
+			if s == as {
+				return nil
+			}
+			if s.Final() {
+				return hongyan.Errorf(hongyan.CodeAlreadyFinal, "The message is %s; only an uncertain one can be resolved.", s)
+			}
+			return hongyan.Errorf(hongyan.CodeConflict, "The message is %s; only an uncertain one can be resolved.", s)
+		}
+		gs := make(grants)
+		if err := t.resolve(gs, w, as); err != nil {
+			return err
+		}
+		return t.flush(gs)
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.nudgeDue()
+	return l.Message(ctx, id)
+}
+
+func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return err
+	}
+	switch as {
+	case hongyan.StateDelivered:
+		if _, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 6, reason = 'resolved', resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`, t.now, w.seq); err != nil {
+			return err
+		}
+		if w.message.Reserved == 0 {
+			return t.infer(k, g, w.startedAt, string(w.message.ID), hongyan.SourceResolved)
+		}
+		return nil
+	case hongyan.StateFailed:
+		if _, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 8, reason = 'resolved', reserved = 0, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`, t.now, w.seq); err != nil {
+			return err
+		}
+		return t.giveGrants(gs, w, int64(w.message.Reserved))
+	case hongyan.StateQueued:
+		if ms(w.message.ExpiresAt) <= t.now {
+			return hongyan.Errorf(hongyan.CodeConflict, "The message expired at %s and is not sent again; resolve it as delivered or failed.", w.message.ExpiresAt.Format(time.RFC3339))
+		}
+		return t.sendAgain(gs, w)
+	}
+	return hongyan.Invalid("/as", "not_in_list", "%q is no way to resolve; use one of: delivered, failed, queued.", clipped(string(as)))
+}
+
+// sendAgain queues an uncertain message once more, with a second grant if there is one,
+// and not before its first call can no longer be under way.
+func (t *txn) sendAgain(gs grants, w *row) error {
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return err
+	}
+	reserved := int64(w.message.Reserved)
+	if g.Kind != hongyan.KindLongTerm && g.Available > 0 && reserved < 2 {
+		g.Take(1)
+		g.dirty = true
+		reserved++
+	}
+	var lease int64
+	if err := t.row(`/* ledger.sendAgain */ SELECT lease_until FROM messages WHERE seq = ?`, []any{w.seq}, &lease); err != nil {
+		return err
+	}
+	due := max(t.now, lease+time.Minute.Milliseconds())
+	_, err = t.exec(`/* ledger.sendAgain */ UPDATE messages SET state = 3, reason = '', reserved = ?, due_at = ?, flags = flags | 5, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`,
+		reserved, due, t.now, w.seq)
+	t.after = append(t.after, t.l.nudgeDue)
+	return err
+}
+
+// Cursors are opaque to callers: base64url of what the next page starts from.
+
+func encodeIDCursor(id hongyan.MessageID) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("m" + id))
+}
+
+func decodeIDCursor(c string) (ulid.ULID, error) {
+	b, err := base64.RawURLEncoding.DecodeString(c)
+	if err == nil && len(b) > 1 && b[0] == 'm' {
+		if u, err := hongyan.MessageID(b[1:]).ULID(); err == nil {
+			return u, nil
+		}
+	}
+	return ulid.ULID{}, badCursor(c)
+}
+
+func encodeCursor(vs ...int64) string {
+	parts := make([]string, len(vs))
+	for i, v := range vs {
+		parts[i] = strconv.FormatInt(v, 36)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte("n" + strings.Join(parts, ".")))
+}
+
+func decodeCursor(c string, into ...*int64) error {
+	b, err := base64.RawURLEncoding.DecodeString(c)
+	if err != nil || len(b) == 0 || b[0] != 'n' {
+		return badCursor(c)
+	}
+	parts := strings.Split(string(b[1:]), ".")
+	if len(parts) != len(into) {
+		return badCursor(c)
+	}
+	for i, p := range parts {
+		if *into[i], err = strconv.ParseInt(p, 36, 64); err != nil {
+			return badCursor(c)
+		}
+	}
+	return nil
+}
+
+func badCursor(c string) error {
+	return hongyan.Invalid("/cursor", "cursor", "%q is not a cursor of this list; pass next_cursor as it came, or leave it out to start again.", clipped(strings.ToValidUTF8(c, "?")))
+}
