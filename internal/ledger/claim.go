@@ -1,0 +1,355 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// messageColumns are what scanMessage reads.
+const messageColumns = `m.seq, m.id, m.app_no, m.template_no, m.user_no, u.openid, m.state, m.reason, m.priority, m.due_at, m.expires_at, m.reserved,
+	m.busy, m.same_user, m.unsent, m.flags, m.attempt, m.class, m.errcode, m.errmsg, m.msgid, m.started_at, m.ended_at, m.data, m.options, m.created_at, m.updated_at`
+
+// row is a message as the database has it.
+type row struct {
+	seq, app, template, user int64
+	state, flags, attempt    int64
+	message                  hongyan.Message
+	latest                   *hongyan.Attempt // nil while it runs and before the first
+	startedAt                int64
+	options                  options
+}
+
+type scanner interface{ Scan(...any) error }
+
+func (l *Ledger) scanMessage(r scanner) (*row, error) {
+	var w row
+	m := &w.message
+	var id []byte
+	var priority, due, expires, created, updated, ended int64
+	var class, errmsg sql.NullString
+	var errcode, msgid sql.NullInt64
+	var data, opts string
+	if err := r.Scan(&w.seq, &id, &w.app, &w.template, &w.user, &m.To, &w.state, &m.Reason, &priority, &due, &expires, &m.Reserved,
+		&m.Progress.Busy, &m.Progress.SameUser, &m.Progress.Unsent, &w.flags, &w.attempt, &class, &errcode, &errmsg, &msgid, &w.startedAt, &ended,
+		&data, &opts, &created, &updated); err != nil {
+		return nil, err
+	}
+	m.ID = hongyan.MessageIDOf(ulid.ULID(id))
+	a := l.appByNo(w.app)
+	m.App, m.Template = a.app.AppID, a.templateID(w.template)
+	m.Status, m.Priority = word(stateWords, w.state), word(priorityWords, priority)
+	m.SendAt, m.ExpiresAt, m.CreatedAt, m.UpdatedAt = at(due), at(expires), at(created), at(updated)
+	m.Attempt = int(w.attempt)
+	m.Progress.EarlierUnclear = w.flags&flagEarlierUnclear != 0
+	m.Progress.HeldOnce = w.flags&flagHeldOnce != 0
+	m.Progress.Resent = w.flags&flagResent != 0
+	var err error
+	if w.options, err = parseOptions(opts); err != nil {
+		return nil, err
+	}
+	w.options.into(m)
+	if m.Data, err = parseData(data); err != nil {
+		return nil, err
+	}
+	if class.Valid {
+		at1 := attemptOf(w.attempt, class.String, errcode, errmsg.String, msgid, w.startedAt, ended)
+		w.latest = &at1
+		m.Errcode, m.Errmsg, m.MsgID = at1.Errcode, at1.Errmsg, at1.MsgID
+	}
+	return &w, nil
+}
+
+// templateID finds the id of a template number; templates are few.
+func (a *appEntry) templateID(no int64) string {
+	for id, t := range a.templates {
+		if t.no == no {
+			return id
+		}
+	}
+	return ""
+}
+
+// ClaimRequest asks for due messages of one app.
+type ClaimRequest struct {
+	App hongyan.AppID
+	Max int
+	// Probe claims although the app or the send path is paused, to see whether the cause is gone.
+	Probe bool
+	// ProbeTemplate claims of this paused template only, for the same reason.
+	ProbeTemplate string
+}
+
+// ClaimSends leases due messages to this process, by priority and then due time, never two
+// of one user. What has expired meanwhile is settled instead. Paused apps and templates give
+// nothing unless probed.
+func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, error) {
+	a, err := l.app(req.App)
+	if err != nil {
+		return nil, err
+	}
+	if req.Max <= 0 || !req.Probe && (a.paused(hongyan.PauseApp, "") != nil || a.paused(hongyan.PausePath, hongyan.SendPath) != nil) {
+		return nil, nil
+	}
+	var jobs []*Job
+	var users []int64
+	err = l.write(ctx, "claim sends", func(t *txn) error {
+		gs := make(grants)
+		rows, err := l.candidates(t, a, req)
+		if err != nil {
+			return err
+		}
+		for _, c := range rows {
+			if len(jobs) == req.Max {
+				break
+			}
+			if !l.busy.take(c.user) {
+				continue
+			}
+			j, err := t.claim(gs, c.seq)
+			if err != nil {
+				l.busy.release([]int64{c.user})
+				return err
+			}
+			if j == nil {
+				l.busy.release([]int64{c.user})
+				continue
+			}
+			j.probe = req.Probe || req.ProbeTemplate != ""
+			jobs, users = append(jobs, j), append(users, c.user)
+		}
+		return t.flush(gs)
+	})
+	if err != nil {
+		l.busy.release(users)
+		return nil, err
+	}
+	l.backlog.set(a.no, l.backlog.queued(a.no)-int64(len(jobs)))
+	return jobs, nil
+}
+
+type candidate struct{ seq, user, priority, due int64 }
+
+// candidates reads the head of every template's backlog and merges them.
+func (l *Ledger) candidates(t *txn, a *appEntry, req ClaimRequest) ([]candidate, error) {
+	var out []candidate
+	for _, te := range a.templates {
+		paused := a.paused(hongyan.PauseTemplate, te.template.TemplateID) != nil
+		if req.ProbeTemplate != "" && te.template.TemplateID != req.ProbeTemplate || req.ProbeTemplate == "" && paused {
+			continue
+		}
+		for prio := range int64(len(priorityWords)) {
+			head, err := l.head(t, te.no, prio, t.now, req.Max)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, head...)
+		}
+	}
+	slices.SortFunc(out, func(x, y candidate) int {
+		if x.priority != y.priority {
+			return int(x.priority - y.priority)
+		}
+		if x.due != y.due {
+			return int(x.due - y.due)
+		}
+		return int(x.seq - y.seq)
+	})
+	return out, nil
+}
+
+// head reads up to n due rows of users that are free. One user with a long queue must not
+// hide everybody behind it, so it reads on past rows of busy users, within a bound.
+func (l *Ledger) head(t *txn, templateNo, priority, now int64, n int) ([]candidate, error) {
+	var out []candidate
+	seen := make(map[int64]bool)
+	var due, seq int64 = -1 << 62, 0
+	for range 8 {
+		page := 0
+		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE template_no = ? AND priority = ? AND due_at <= ? AND state IN (2, 3) AND (due_at > ? OR due_at = ? AND seq > ?) ORDER BY due_at, seq LIMIT ?`,
+			[]any{templateNo, priority, now, due, due, seq, n + 64}, func(r *sql.Rows) error {
+				page++
+				c := candidate{priority: priority}
+				if err := r.Scan(&c.seq, &c.user, &c.due); err != nil {
+					return err
+				}
+				due, seq = c.due, c.seq
+				if len(out) < n && !seen[c.user] && !l.busy.has(c.user) {
+					seen[c.user] = true
+					out = append(out, c)
+				}
+				return nil
+			})
+		if err != nil || len(out) == n || page < n+64 {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// claimable reports whether a claim could take an older due row of the app now.
+func (l *Ledger) claimable(t *txn, a *appEntry, now int64) (bool, error) {
+	for _, te := range a.templates {
+		if a.paused(hongyan.PauseTemplate, te.template.TemplateID) != nil {
+			continue
+		}
+		for prio := range int64(len(priorityWords)) {
+			found := false
+			err := t.rows(`/* ledger.claimable */ SELECT user_no FROM messages WHERE template_no = ? AND priority = ? AND due_at <= ? AND state IN (2, 3) ORDER BY due_at LIMIT 8`,
+				[]any{te.no, prio, now}, func(r *sql.Rows) error {
+					var user int64
+					err := r.Scan(&user)
+					found = found || !l.busy.has(user)
+					return err
+				})
+			if err != nil || found {
+				return found, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// claim leases one row. nil: it expired or found no grant, and is settled.
+func (t *txn) claim(gs grants, seq int64) (*Job, error) {
+	st, done, err := t.l.stmts.take(t.ctx, t.tx, `/* ledger.claim */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq = ?`)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	w, err := t.l.scanMessage(st.QueryRowContext(t.ctx, seq))
+	if err != nil {
+		return nil, err
+	}
+	if ms(w.message.ExpiresAt) <= t.now {
+		return nil, t.expire(gs, w)
+	}
+	if w.flags&flagNotAdmitted != 0 {
+		if ok, err := t.admitAtClaim(gs, w); !ok || err != nil {
+			return nil, err
+		}
+	}
+	if w.latest != nil {
+		if err := t.archive(w.seq); err != nil {
+			return nil, err
+		}
+	}
+	j := t.l.newJob(t.now)
+	n, err := t.exec(`/* ledger.claim */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq = ? AND state = ?`,
+		t.l.owner, ms(j.LeaseUntil), t.now, t.now, w.seq, w.state)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	j.Message, j.seq, j.user, j.template, j.attempt = w.message, w.seq, w.user, w.template, w.attempt+1
+	j.Message.Status, j.Message.Attempt = hongyan.StateSending, int(j.attempt)
+	return j, nil
+}
+
+// archive keeps the latest attempt before the row is used for the next.
+func (t *txn) archive(seq int64) error {
+	_, err := t.exec(`/* ledger.archive */ INSERT INTO attempts (seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at)
+		SELECT seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at FROM messages WHERE seq = ? AND class IS NOT NULL ON CONFLICT (seq, attempt) DO NOTHING`, seq)
+	return err
+}
+
+// admitAtClaim takes the grant of a message that declined to reserve at submit.
+func (t *txn) admitAtClaim(gs grants, w *row) (bool, error) {
+	a := t.l.appByNo(w.app)
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(a, w.template))
+	if err != nil {
+		return false, err
+	}
+	if _, err := t.exec(`/* ledger.admitAtClaim */ UPDATE messages SET flags = flags & ~8 WHERE seq = ?`, w.seq); err != nil {
+		return false, err
+	}
+	switch g.Admit(w.message.OnNoGrant) {
+	case hongyan.AdmitRefused:
+		return false, t.end(gs, w, stFailed, hongyan.CodeNoGrant)
+	case hongyan.AdmitHeld:
+		hold := t.now + w.message.HoldFor().Milliseconds()
+		if w.options.ExpiresAt != 0 {
+			hold = min(hold, w.options.ExpiresAt)
+		}
+		_, err := t.exec(`/* ledger.admitAtClaim */ UPDATE messages SET state = 1, expires_at = ?, updated_at = ? WHERE seq = ? AND state = ?`, hold, t.now, w.seq, w.state)
+		return false, err
+	case hongyan.AdmitReserved:
+		g.dirty = true
+		w.message.Reserved = 1
+		_, err := t.exec(`/* ledger.admitAtClaim */ UPDATE messages SET reserved = 1 WHERE seq = ?`, w.seq)
+		return true, err
+	}
+	return true, nil
+}
+
+// end makes a message final that was never sent, and returns its grants.
+func (t *txn) end(gs grants, w *row, state int64, reason hongyan.Code) error {
+	n, err := t.exec(`/* ledger.end */ UPDATE messages SET state = ?, reason = ?, reserved = 0, updated_at = ? WHERE seq = ? AND state = ?`, state, string(reason), t.now, w.seq, w.state)
+	if err != nil || n == 0 {
+		return err
+	}
+	return t.giveGrants(gs, w, int64(w.message.Reserved))
+}
+
+// giveGrants returns n reserved grants of a message and serves whoever waits for them.
+func (t *txn) giveGrants(gs grants, w *row, n int64) error {
+	if n == 0 {
+		return nil
+	}
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return err
+	}
+	g.Return(n)
+	g.dirty = true
+	return t.serve(k, g, 0)
+}
+
+// DueApps lists the apps that have a due message a claim could look at, and when the next
+// one of the others will be due (zero: none).
+func (l *Ledger) DueApps(ctx context.Context) (due []hongyan.AppID, next time.Time, err error) {
+	now := ms(l.now())
+	l.cache.mu.RLock()
+	entries := make([]*appEntry, 0, len(l.cache.byID))
+	for _, a := range l.cache.byID {
+		entries = append(entries, a)
+	}
+	l.cache.mu.RUnlock()
+	for _, a := range entries {
+		first, err := l.firstDue(ctx, a)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		switch {
+		case first == 0:
+		case first <= now:
+			due = append(due, a.app.AppID)
+		case next.IsZero() || at(first).Before(next):
+			next = at(first)
+		}
+	}
+	return due, next, nil
+}
+
+// firstDue is the earliest due time among the app's waiting messages, 0 if none waits.
+func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
+	var first int64
+	for _, te := range a.templates {
+		for prio := range len(priorityWords) {
+			var d sql.NullInt64
+			if err := l.rdb.QueryRowContext(ctx, `/* ledger.firstDue */ SELECT MIN(due_at) FROM messages WHERE template_no = ? AND priority = ? AND state IN (2, 3)`, te.no, prio).Scan(&d); err != nil {
+				return 0, err
+			}
+			if d.Valid && (first == 0 || d.Int64 < first) {
+				first = d.Int64
+			}
+		}
+	}
+	return first, nil
+}

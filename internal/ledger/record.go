@@ -1,0 +1,281 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// result is one attempt's outcome on its way to disk.
+type result struct {
+	job *Job
+	o   hongyan.Outcome
+}
+
+// RecordAttempt takes over an outcome: it is written with others in the next transaction
+// and retried until it is on disk. It returns at once; the user stays busy until then.
+func (l *Ledger) RecordAttempt(job *Job, o hongyan.Outcome) {
+	if !l.results.add(&result{job: job, o: o}) {
+		// Run has ended: the row stays `sending` and becomes uncertain at the next start,
+		// which is true. server stops the senders before the ledger, so this is a bug.
+		l.log.Error("result after the ledger stopped", "message_id", job.Message.ID)
+	}
+}
+
+// Stalled reports whether a result has been waiting for disk for more than a second. While
+// it has, no new call to WeChat may start: what it came to could not be remembered.
+func (l *Ledger) Stalled() bool { return l.results.waiting() > time.Second }
+
+// commitResults writes a batch of results, together if possible, one by one if not, and
+// again until all are written.
+func (l *Ledger) commitResults(ctx context.Context, batch []*result) {
+	wait := 10 * time.Millisecond
+	for len(batch) > 0 {
+		err := l.writeResults(ctx, batch)
+		if err == nil {
+			return
+		}
+		l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
+		var left []*result
+		for _, r := range batch {
+			if len(batch) == 1 || l.writeResults(ctx, []*result{r}) != nil {
+				left = append(left, r)
+			}
+		}
+		batch = left
+		if len(batch) > 0 {
+			time.Sleep(wait)
+			wait = min(2*wait, time.Second)
+		}
+	}
+}
+
+func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
+	err := l.write(ctx, "record attempts", func(t *txn) error {
+		rows, err := t.resultRows(batch)
+		if err != nil {
+			return err
+		}
+		gs := make(grants)
+		for _, r := range batch {
+			if err := t.record(gs, r, rows[r.job.seq]); err != nil {
+				return err
+			}
+		}
+		return t.flush(gs)
+	})
+	if err != nil {
+		return err
+	}
+	users := make([]int64, len(batch))
+	for i, r := range batch {
+		users[i] = r.job.user
+	}
+	l.busy.release(users)
+	return nil
+}
+
+// resultRow is what settling needs to know of the row as it is now: a report may have
+// backed it, or a 43101 of another message may have voided its reservation.
+type resultRow struct {
+	seq, user, template, app  int64
+	state, reserved, attempt  int64
+	owner, expires, startedAt int64
+}
+
+func (t *txn) resultRows(batch []*result) (map[int64]*resultRow, error) {
+	out := make(map[int64]*resultRow, len(batch))
+	args := make([]any, len(batch))
+	for i, r := range batch {
+		args[i] = r.job.seq
+	}
+	// One statement a size would fill the cache of prepared ones; powers of two are few.
+	n := 1
+	for n < len(args) {
+		n *= 2
+	}
+	for len(args) < n {
+		args = append(args, args[0])
+	}
+	q := `/* ledger.resultRows */ SELECT seq, user_no, template_no, app_no, state, reserved, attempt, owner, expires_at, started_at FROM messages WHERE seq IN (?` + strings.Repeat(", ?", n-1) + `)`
+	err := t.rows(q, args, func(r *sql.Rows) error {
+		var w resultRow
+		err := r.Scan(&w.seq, &w.user, &w.template, &w.app, &w.state, &w.reserved, &w.attempt, &w.owner, &w.expires, &w.startedAt)
+		out[w.seq] = &w
+		return err
+	})
+	return out, err
+}
+
+// record settles one attempt. Guarded by (id, attempt, owner): a result that comes after
+// somebody else took the lease over is evidence, not a command.
+func (t *txn) record(gs grants, r *result, w *resultRow) error {
+	if w == nil {
+		return errors.New("record attempt: the message is gone")
+	}
+	mine := w.state == stSending && w.attempt == r.job.attempt && w.owner == t.l.owner
+	if !mine && (w.state != stUncertain || w.attempt != r.job.attempt) {
+		return t.late(gs, r, w)
+	}
+	if r.o.Class == hongyan.OutcomeGiveBack && !mine {
+		return nil
+	}
+	c := r.job.Message.Apply(r.o, at(t.now))
+	if c.State == hongyan.StateQueued && ms(c.DueAt) > w.expires {
+		c.DueAt = at(w.expires) // never past expiry: the claim or the sweep ends it then
+	}
+	// Locks go grants first, then messages; what serving others does follows the message's
+	// own update, so that it is not taken for one that still waits.
+	keep, settle, err := t.settleGrants(gs, r, w, c)
+	if err != nil {
+		return err
+	}
+	if err := t.writeChange(r, w, c, keep); err != nil {
+		return err
+	}
+	return settle()
+}
+
+// writeChange writes the message's own row.
+func (t *txn) writeChange(r *result, w *resultRow, c hongyan.Change, reserved int64) error {
+	var resend, due any
+	if c.Resend {
+		resend = ms(r.job.LeaseUntil.Add(time.Minute))
+	}
+	attempt, expires := w.attempt, w.expires
+	switch c.State {
+	case hongyan.StateQueued:
+		due = ms(c.DueAt)
+		t.after = append(t.after, t.l.nudgeDue)
+	case hongyan.StateHeld:
+		expires = ms(c.HoldTo)
+	}
+	if r.o.Class == hongyan.OutcomeGiveBack {
+		attempt-- // no call was made, and none will be under this number
+	}
+	class, errcode, errmsg, msgid := attemptColumns(r.o)
+	_, err := t.exec(`/* ledger.record */ UPDATE messages SET state = ?, reason = ?, reserved = ?, due_at = COALESCE(?, due_at), expires_at = ?, busy = ?, same_user = ?, unsent = ?, flags = ?, attempt = ?,
+		class = ?, errcode = ?, errmsg = ?, msgid = ?, started_at = ?, ended_at = ?, resend_at = ?, updated_at = ? WHERE seq = ? AND state = ? AND attempt = ?`,
+		code(stateWords, c.State), string(c.Reason), reserved, due, expires, c.Progress.Busy, c.Progress.SameUser, c.Progress.Unsent, flagsOf(c.Progress), attempt,
+		class, errcode, errmsg, msgid, or(ms(r.o.StartedAt), w.startedAt), or(ms(r.o.EndedAt), t.now), resend, t.now, w.seq, w.state, w.attempt)
+	return err
+}
+
+func flagsOf(p hongyan.Progress) int64 {
+	var f int64
+	if p.EarlierUnclear {
+		f |= flagEarlierUnclear
+	}
+	if p.HeldOnce {
+		f |= flagHeldOnce
+	}
+	if p.Resent {
+		f |= flagResent
+	}
+	return f
+}
+
+// attemptColumns are an attempt's columns; a row that was only given back had none.
+func attemptColumns(o hongyan.Outcome) (class, errcode, errmsg, msgid any) {
+	if o.Class == hongyan.OutcomeGiveBack || o.Class == hongyan.OutcomeExpired {
+		return nil, nil, nil, nil
+	}
+	class = string(o.Class)
+	if o.Answered() {
+		errcode = o.Errcode
+	}
+	if o.Errmsg != "" && o.Class != hongyan.OutcomeOK {
+		errmsg = o.Errmsg
+	}
+	if o.MsgID != 0 {
+		msgid = o.MsgID
+	}
+	return class, errcode, errmsg, msgid
+}
+
+// settleGrants moves the message's grants as the change says. It answers what the message
+// still holds, and what is to be done once its own row is written.
+func (t *txn) settleGrants(gs grants, r *result, w *resultRow, c hongyan.Change) (keep int64, settle func() error, err error) {
+	nothing := func() error { return nil }
+	if c.Grant == hongyan.GrantKeep || c.Grant == hongyan.GrantSpend && w.reserved > 0 {
+		return w.reserved, nothing, nil // a success writes no grant: reserved becomes spent with the state
+	}
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return 0, nil, err
+	}
+	// What an earlier unclear attempt may have spent stays with the message.
+	if c.State == hongyan.StateUncertain {
+		keep = min(w.reserved, 1)
+	}
+	free := w.reserved - keep
+	started := or(ms(r.o.StartedAt), w.startedAt)
+	ref := string(r.job.Message.ID)
+	switch c.Grant {
+	case hongyan.GrantSpend:
+		return 0, func() error { return t.infer(k, g, started, ref, hongyan.SourceInferred) }, nil
+	case hongyan.GrantReturn:
+		if free == 0 {
+			return keep, nothing, nil
+		}
+		return keep, func() error {
+			g.Return(free)
+			g.dirty = true
+			return t.serve(k, g, 0)
+		}, nil
+	}
+	return keep, func() error { return t.void(k, g, r, w, free, started) }, nil
+}
+
+// void is what 43101 and 40003 do: WeChat has no grant of this user now.
+func (t *txn) void(k grantKey, g *grantRow, r *result, w *resultRow, free, started int64) error {
+	source, ref := hongyan.SourceRefused, string(r.job.Message.ID)
+	if r.o.Class == hongyan.OutcomeOpenID {
+		source = hongyan.SourceBadUser
+		if _, err := t.exec(`/* ledger.void */ UPDATE users SET invalid_at = ? WHERE no = ?`, t.now, w.user); err != nil {
+			return err
+		}
+	}
+	if g.Kind == hongyan.KindLongTerm {
+		g.Standing, g.dirty = hongyan.StandingReject, true
+		return t.addEntry(k, entry{source: source, ref: ref, at: started})
+	}
+	if free > 0 {
+		g.VoidTaken(free)
+		g.dirty = true
+		if err := t.addEntry(k, entry{source: source, voided: free, ref: ref, at: started}); err != nil {
+			return err
+		}
+	}
+	return t.voidBefore(k, g, started, source, ref, w.seq)
+}
+
+// late keeps the outcome of an attempt whose message has moved on: it was resolved, or
+// sent again. If that earlier attempt succeeded after all, a second grant was spent.
+func (t *txn) late(gs grants, r *result, w *resultRow) error {
+	if r.o.Class == hongyan.OutcomeGiveBack || r.o.Class == hongyan.OutcomeExpired {
+		return nil
+	}
+	class, errcode, errmsg, msgid := attemptColumns(r.o)
+	if _, err := t.exec(`/* ledger.late */ DELETE FROM attempts WHERE seq = ? AND attempt = ?`, w.seq, r.job.attempt); err != nil {
+		return err
+	}
+	if _, err := t.exec(`/* ledger.late */ INSERT INTO attempts (seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		w.seq, r.job.attempt, class, errcode, errmsg, msgid, ms(r.o.StartedAt), or(ms(r.o.EndedAt), t.now)); err != nil {
+		return err
+	}
+	if r.o.Class != hongyan.OutcomeOK || w.attempt == r.job.attempt && w.state != stFailed {
+		return nil
+	}
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return err
+	}
+	return t.infer(k, g, ms(r.o.StartedAt), string(r.job.Message.ID), hongyan.SourceInferred)
+}
