@@ -1,0 +1,267 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+const (
+	sweepEvery     = 500 * time.Millisecond
+	recountEvery   = time.Minute
+	sweepBatch     = 500
+	uncertainGiven = 7 * 24 * time.Hour // after this an uncertain message's grant is given up
+)
+
+// upkeep does what time alone asks for: expiry, the one resend, keys and witnesses that
+// have had their day, the folded index.
+func (l *Ledger) upkeep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	recounted, slow := time.Now(), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l.stmts.warm(ctx)
+		if err := l.Sweep(ctx); err != nil && ctx.Err() == nil {
+			l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
+		}
+		if time.Since(slow) > 10*time.Second {
+			slow = time.Now()
+			if err := l.purge(ctx); err != nil && ctx.Err() == nil {
+				l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
+			}
+		}
+		if time.Since(recounted) > recountEvery {
+			recounted = time.Now()
+			if err := l.recount(ctx); err != nil && ctx.Err() == nil {
+				l.log.ErrorContext(ctx, "recount failed, trying again", "err", err)
+			}
+		}
+	}
+}
+
+// Sweep ends what has expired and sends again what asked for it. The server calls it by
+// itself; tests that move the clock call it to see the effect at once.
+func (l *Ledger) Sweep(ctx context.Context) error {
+	now := ms(l.now())
+	for _, s := range []struct {
+		find string
+		arg  int64
+		do   func(t *txn, gs grants, w *row) error
+	}{
+		{`/* ledger.expire */ SELECT id FROM messages WHERE state IN (1, 2, 3) AND expires_at <= ? ORDER BY expires_at LIMIT ?`, now,
+			func(t *txn, gs grants, w *row) error { return t.expire(gs, w) }},
+		{`/* ledger.resend */ SELECT id FROM messages WHERE resend_at IS NOT NULL AND resend_at <= ? LIMIT ?`, now,
+			func(t *txn, gs grants, w *row) error { return t.resend(gs, w) }},
+		{`/* ledger.giveUp */ SELECT id FROM messages WHERE state = 9 AND reserved > 0 AND updated_at <= ? LIMIT ?`, now - uncertainGiven.Milliseconds(),
+			func(t *txn, gs grants, w *row) error { return t.giveUp(gs, w) }},
+	} {
+		for {
+			n, err := l.sweep(ctx, s.find, s.arg, s.do)
+			if err != nil {
+				return err
+			}
+			if n < sweepBatch {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// sweep looks with a reader first, so that an idle server takes no write lock.
+func (l *Ledger) sweep(ctx context.Context, find string, arg int64, do func(*txn, grants, *row) error) (int, error) {
+	var ids [][]byte
+	rs, err := l.rdb.QueryContext(ctx, find, arg, sweepBatch)
+	if err != nil {
+		return 0, fmt.Errorf("sweep: %w", err)
+	}
+	err = eachRow(rs, func(r *sql.Rows) error {
+		var id []byte
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return len(ids), l.write(ctx, "sweep", func(t *txn) error {
+		gs := make(grants)
+		for _, id := range ids {
+			w, err := t.messageRow([16]byte(id))
+			if err != nil {
+				return err
+			}
+			if err := do(t, gs, w); err != nil {
+				return err
+			}
+		}
+		return t.flush(gs)
+	})
+}
+
+func (t *txn) expire(gs grants, w *row) error {
+	if !w.message.Status.Cancelable() || ms(w.message.ExpiresAt) > t.now {
+		return nil // it moved on since the look
+	}
+	if w.flags&flagEarlierUnclear != 0 {
+		// Its first attempt may have been delivered: expired would say that it was not.
+		return t.uncertainAgain(gs, w)
+	}
+	return t.end(gs, w, stExpired, "")
+}
+
+// uncertainAgain takes a message that was to be sent again back to uncertain, and returns
+// the second grant it had reserved for that.
+func (t *txn) uncertainAgain(gs grants, w *row) error {
+	keep := min(int64(w.message.Reserved), 1)
+	if _, err := t.exec(`/* ledger.uncertainAgain */ UPDATE messages SET state = 9, reason = ?, reserved = ?, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = ?`,
+		string(hongyan.CodeWeChatUnclear), keep, t.now, w.seq, w.state); err != nil {
+		return err
+	}
+	return t.giveGrants(gs, w, int64(w.message.Reserved)-keep)
+}
+
+func (t *txn) resend(gs grants, w *row) error {
+	if w.message.Status != hongyan.StateUncertain {
+		return nil
+	}
+	if ms(w.message.ExpiresAt) <= t.now {
+		_, err := t.exec(`/* ledger.resend */ UPDATE messages SET resend_at = NULL WHERE seq = ?`, w.seq)
+		return err
+	}
+	return t.sendAgain(gs, w)
+}
+
+// giveUp voids the grant of a message that nothing resolved in a week. It stays uncertain.
+func (t *txn) giveUp(gs grants, w *row) error {
+	if w.message.Status != hongyan.StateUncertain || w.message.Reserved == 0 {
+		return nil
+	}
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return err
+	}
+	n := int64(w.message.Reserved)
+	g.VoidTaken(n)
+	g.dirty = true
+	if err := t.addEntry(k, entry{source: hongyan.SourceTimeout, voided: n, ref: string(w.message.ID), at: t.now}); err != nil {
+		return err
+	}
+	_, err = t.exec(`/* ledger.giveUp */ UPDATE messages SET reserved = 0 WHERE seq = ?`, w.seq)
+	return err
+}
+
+// voidOldLeases turns every `sending` into `uncertain` at start: the process that held the
+// lease is gone (the directory's lock says so), and nobody knows how far its calls came.
+func (l *Ledger) voidOldLeases(ctx context.Context) error {
+	n := int64(0)
+	err := l.write(ctx, "void old leases", func(t *txn) error {
+		var err error
+		// A caller who asked for a resend gets it here too; options is JSON, and only `u` names it.
+		n, err = t.exec(`/* ledger.voidOldLeases */ UPDATE messages SET state = 9, reason = ?, class = ?, errmsg = 'the server stopped during the call', ended_at = ?,
+			resend_at = CASE WHEN json_extract(options, '$.u') = 'resend' AND flags & 4 = 0 THEN max(lease_until, ?) + 60000 ELSE NULL END,
+			flags = flags | 1, updated_at = ? WHERE state = 4`, string(hongyan.CodeWeChatUnclear), string(hongyan.OutcomeUnclear), t.now, t.now, t.now)
+		return err
+	})
+	if err == nil && n > 0 {
+		l.log.WarnContext(ctx, "messages were being sent when the server stopped and are uncertain now", "count", n)
+	}
+	return err
+}
+
+// purge deletes what has had its day, a batch at a time, and folds the index by user.
+func (l *Ledger) purge(ctx context.Context) error {
+	now := ms(l.now())
+	err := l.write(ctx, "purge", func(t *txn) error {
+		for _, q := range []string{
+			`/* ledger.purge */ DELETE FROM dedup_keys WHERE (app_no, key) IN (SELECT app_no, key FROM dedup_keys WHERE until <= ? LIMIT 1000)`,
+			`/* ledger.purge */ DELETE FROM idempotency_keys WHERE (owner, route, key) IN (SELECT owner, route, key FROM idempotency_keys WHERE until <= ? LIMIT 1000)`,
+		} {
+			if _, err := t.exec(q, now); err != nil {
+				return err
+			}
+		}
+		_, err := t.exec(`/* ledger.purge */ DELETE FROM witnesses WHERE (app_no, source, ref) IN (SELECT app_no, source, ref FROM witnesses WHERE recorded_at <= ? LIMIT 1000)`,
+			now-hongyan.MaxReportAge.Milliseconds())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return l.fold(ctx)
+}
+
+// fold moves the index by user forward over the messages that came since, in one sorted batch.
+func (l *Ledger) fold(ctx context.Context) error {
+	const most = 20_000
+	for {
+		n := int64(0)
+		err := l.write(ctx, "fold user messages", func(t *txn) error {
+			var mark, end []byte
+			if err := t.row(`/* ledger.fold */ SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages'`, nil, &mark); err != nil {
+				return err
+			}
+			// The last seconds stay out: ids of one batch are made before it is committed.
+			limit := newID(t.now - 10_000)
+			if err := t.row(`/* ledger.fold */ SELECT COALESCE(MAX(id), x''), COUNT(*) FROM (SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?)`, []any{mark, limit[:], most}, &end, &n); err != nil || n == 0 {
+				return err
+			}
+			if _, err := t.exec(`/* ledger.fold */ INSERT INTO user_messages (user_no, id) SELECT user_no, id FROM messages WHERE id > ? AND id <= ? ORDER BY user_no, id ON CONFLICT (user_no, id) DO NOTHING`, mark, end); err != nil {
+				return err
+			}
+			_, err := t.exec(`/* ledger.fold */ INSERT INTO meta (name, value) VALUES ('user_messages', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, end)
+			return err
+		})
+		if err != nil || n < most {
+			return err
+		}
+	}
+}
+
+// recount sets every app's backlog to what the table says.
+func (l *Ledger) recount(ctx context.Context) error {
+	counts := make(map[int64]int64)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.recount */ SELECT t.app_no, COUNT(*) FROM messages m JOIN templates t ON t.no = m.template_no WHERE m.state IN (2, 3) AND m.due_at <= ? GROUP BY t.app_no`, ms(l.now()))
+	if err != nil {
+		return fmt.Errorf("count the backlog: %w", err)
+	}
+	err = eachRow(rs, func(r *sql.Rows) error {
+		var no, n int64
+		err := r.Scan(&no, &n)
+		counts[no] = n
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("count the backlog: %w", err)
+	}
+	l.backlog.mu.Lock()
+	l.backlog.m = counts
+	l.backlog.mu.Unlock()
+	return nil
+}
+
+// Stats are the numbers that /metrics and readiness show.
+type Stats struct {
+	Backlog map[hongyan.AppID]int64
+	Stalled bool
+}
+
+// Stats are read from memory.
+func (l *Ledger) Stats() Stats {
+	s := Stats{Backlog: make(map[hongyan.AppID]int64), Stalled: l.Stalled()}
+	l.cache.mu.RLock()
+	defer l.cache.mu.RUnlock()
+	for no, a := range l.cache.byNo {
+		s.Backlog[a.app.AppID] = l.backlog.queued(no)
+	}
+	return s
+}
