@@ -60,6 +60,7 @@ const (
 	CodeWeChatBusy         Code = "wechat_busy"
 	CodeSameUserBusy       Code = "same_user_busy"
 	CodeTokenUnavailable   Code = "token_unavailable"
+	CodeTokenRejected      Code = "token_rejected"
 	CodeInvalidCode        Code = "invalid_login_code"
 	CodeInvalidTemplate    Code = "invalid_template"
 	CodeInvalidPage        Code = "invalid_page"

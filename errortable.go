@@ -91,6 +91,8 @@ var codes = []CodeInfo{
 		Text{"Something else sends to the same user at the same time: find it, then send again.", "有其他程序正在同时给该用户发送：请排查后重新发送。"}},
 	{CodeTokenUnavailable, 502, Text{"No access token could be had.", "无法取得 access_token。"},
 		Text{"See the app's token health for WeChat's reason; check AppSecret and IP whitelist.", "请查看小程序的 token 状态；检查 AppSecret 与 IP 白名单。"}},
+	{CodeTokenRejected, 502, Text{"WeChat refuses the access token it hands out.", "微信拒绝其刚发放的 access_token。"},
+		Text{"Check that appid and AppSecret belong together and that nothing else force-refreshes the token.", "请检查 appid 与 AppSecret 是否匹配，以及是否有其他程序强制刷新 token。"}},
 	{CodeInvalidCode, 422, Text{"The login code is not valid (expired, used, or of another app).", "登录凭证 code 无效（过期、已使用或属于其他小程序）。"},
 		Text{"Call wx.login again and send the new code within 5 minutes; each code works once.", "请重新调用 wx.login，并在 5 分钟内提交新的 code；每个 code 只能使用一次。"}},
 	{CodeInvalidTemplate, 0, Text{"WeChat does not know this template (40037).", "微信不认识该模板（40037）。"},
