@@ -246,6 +246,7 @@ func (t *txn) claim(gs grants, seq int64) (*Job, error) {
 		return nil, err
 	}
 	j.Message, j.seq, j.user, j.template, j.attempt = w.message, w.seq, w.user, w.template, w.attempt+1
+	j.claimed = true
 	j.Message.Status, j.Message.Attempt = hongyan.StateSending, int(j.attempt)
 	return j, nil
 }

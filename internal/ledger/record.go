@@ -76,6 +76,15 @@ func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
 		users[i] = r.job.user
 	}
 	l.busy.release(users)
+	if l.lane.Settled != nil {
+		settled := make(map[hongyan.AppID]int)
+		for _, r := range batch {
+			settled[r.job.Message.App]++
+		}
+		for id, n := range settled {
+			l.lane.Settled(id, n)
+		}
+	}
 	return nil
 }
 

@@ -23,6 +23,8 @@ type Lane struct {
 	Release func(app hongyan.AppID, n int)
 	// Deliver hands over rows for which places were reserved. It never blocks and never drops.
 	Deliver func([]*Job)
+	// Settled says that n of the app's jobs are on disk with their outcome.
+	Settled func(app hongyan.AppID, n int)
 }
 
 // HandOffTo connects the senders. Without a lane every due message is queued for a claim.
@@ -39,7 +41,11 @@ type Job struct {
 	seq, user, template int64
 	attempt             int64
 	probe               bool
+	claimed             bool
 }
+
+// Fresh reports whether the job came by hand-off; a claim would only bring it again.
+func (j *Job) Fresh() bool { return !j.claimed }
 
 // Probe reports whether the job tests if a pause can end.
 func (j *Job) Probe() bool { return j.probe }
