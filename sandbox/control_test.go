@@ -1,10 +1,14 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -295,6 +299,63 @@ func TestOutboxBeyondOneChunk(t *testing.T) {
 	chunks, n := o.view()
 	if n != chunkSize*2+5 || len(chunks) != 3 || chunks[2][4].msgid != chunkSize*2+4 {
 		t.Errorf("%d cards in %d chunks", n, len(chunks))
+	}
+}
+
+// Not even a debug log has credentials, nor does a list of calls.
+func TestNoSecretsInLogs(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	var mu sync.Mutex
+	e := newEnv(t, Config{Logger: slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	e.tap(1)
+	token := e.token()
+	e.legacy()
+	code := e.code()
+	e.login(code)
+	e.want(0, e.send(token, e.message()))
+	text := string(e.must("GET", "/_sandbox/calls", nil).raw)
+	mu.Lock()
+	defer mu.Unlock()
+	text += log.String()
+	if !strings.Contains(log.String(), "path="+pathSend) {
+		t.Errorf("log %q lacks the send", log.String())
+	}
+	for _, secret := range []string{token, e.app.Secret, code} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is in the log or in the calls", secret)
+		}
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+func TestIPLists(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{})
+	for _, path := range []string{"/cgi-bin/get_api_domain_ip", "/cgi-bin/getcallbackip"} {
+		if r := e.must("GET", path+"?access_token="+e.token(), nil); string(r.raw) != `{"ip_list":["127.0.0.1"]}` {
+			t.Errorf("%s: %s", path, r.raw)
+		}
+	}
+	for addr, want := range map[string]string{
+		"1.2.3.4:5":          "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist",
+		"[::ffff:1.2.3.4]:5": "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist",
+		"[2001:db8::1]:5":    "invalid ip 2001:db8::1 ipv6 2001:db8::1, not in whitelist",
+		"1.2.3.4":            "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist",
+	} {
+		if got := ipText(remoteIP(addr)); got != want {
+			t.Errorf("%s: %q", addr, got)
+		}
 	}
 }
 

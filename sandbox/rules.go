@@ -40,7 +40,7 @@ type Rules struct {
 	// AccountErrcode makes a path, or "*" all paths, answer an errcode for good:
 	// a lasting state of the account such as 48001 or 50002.
 	AccountErrcode map[string]int `json:"account_errcode"`
-	// FailedSendSpends makes a send refused for its page or data (41030, 47003,
+	// FailedSendSpends makes a send refused for its content (41030, 40097, 47003,
 	// 45168) spend a grant. Nobody knows whether WeChat's does; default no.
 	FailedSendSpends bool `json:"failed_send_spends"`
 }

@@ -133,7 +133,7 @@ func TestSendDataShapes(t *testing.T) {
 	e.want(47003, e.send(token, `{"touser":"`+e.openID+`","template_id":"`+e.tmpl.TemplateID+`"}`))
 
 	e.tap(2)
-	e.want(0, e.send(token, `{"touser":"`+e.openID+`","template_id":"`+e.tmpl.TemplateID+`","data":{"thing8":{"value":"中","color":"#173177"},"thing12":{"value":"<&>"},"thing99":{"value":5}}}`))
+	e.want(0, e.send(token, `{"touser":"`+e.openID+`","template_id":"`+e.tmpl.TemplateID+`","data":{"thing8":{"value":"\u4e2d","color":"#173177"},"thing12":{"value":"<&>"},"thing99":{"value":5}}}`))
 	card := e.wantCards(1)[0]
 	if len(card.Data) != 2 || card.Data["thing12"].Value != "<&>" || card.Data["thing8"].Value != "中" {
 		t.Errorf("card data %v", card.Data)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -62,6 +63,12 @@ func (p *template) checkData(raw json.RawMessage) ([]string, string) {
 // a value that is missing or null, are empty texts; a value of another type is
 // no text.
 func entryValue(raw json.RawMessage) (value string, isText bool) {
+	if inner, ok := bytes.CutPrefix(raw, []byte(`{"value":`)); ok {
+		inner, _ = bytes.CutSuffix(inner, []byte("}"))
+		if value, ok = plainText(bytes.TrimSpace(inner)); ok {
+			return value, true
+		}
+	}
 	entry, ok := parseObject(raw)
 	if !ok {
 		return "", true
