@@ -114,6 +114,7 @@ func (s *Sandbox) find(appID string) (*world, *app, error) {
 func (a *app) overQuota(path string, now time.Time) bool {
 	limit, limited := a.rules.quota(path)
 	u := a.used[path]
+	// The refused call itself is not counted, so used never passes the limit.
 	if limited && u.in(day(now)) >= limit {
 		return true
 	}

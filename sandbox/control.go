@@ -91,6 +91,8 @@ func (s *Sandbox) controlCall(r *http.Request) (any, error) {
 	if err := s.checkCaller(r); err != nil {
 		return nil, err
 	}
+	// A table of our own rather than ServeMux, whose 404 and 405 are not problems
+	// in JSON.
 	path := strings.TrimPrefix(r.URL.Path, controlPrefix)
 	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
 		if appID, ok := strings.CutSuffix(rest, "/rules"); ok && !strings.Contains(appID, "/") {
@@ -107,6 +109,8 @@ func (s *Sandbox) controlCall(r *http.Request) (any, error) {
 		return nil, &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
 			Detail: fmt.Sprintf("%s does not take %s.", r.URL.Path, r.Method)}
 	}
+	// A page can post a form anywhere without asking; JSON it cannot. So the type
+	// is demanded of everything that has a body.
 	if r.ContentLength != 0 {
 		if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType != "application/json" {
 			return nil, &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
@@ -288,6 +292,7 @@ func getClock(s *Sandbox, r *http.Request) (any, error) {
 	return result(s.clock(), onlyParams(r))
 }
 
+// clockSpec has a pointer, because a clock call without the field is a mistake.
 type clockSpec struct {
 	AdvanceS *float64 `json:"advance_s"`
 }

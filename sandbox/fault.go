@@ -144,6 +144,8 @@ func (fs *faultSet) pick(path string, a *app) *firedFault {
 			f.AppID != "" && (a == nil || a.id != f.AppID) {
 			continue
 		}
+		// Calls that do not match draw no number, so traffic elsewhere does not
+		// change which calls a seed chooses.
 		if f.random != nil && f.random.Float64() >= *f.Share {
 			continue
 		}

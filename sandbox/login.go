@@ -46,6 +46,7 @@ func (s *Sandbox) Login(spec LoginSpec) (LoginResult, error) {
 	if _, err := a.user(spec.OpenID); err != nil {
 		return LoginResult{}, err
 	}
+	// Used codes are kept until they expire, to tell 40163 from 40029.
 	if len(a.codes) >= sweepCodes {
 		for code, l := range a.codes {
 			if now.After(l.expires) {
@@ -58,6 +59,8 @@ func (s *Sandbox) Login(spec LoginSpec) (LoginResult, error) {
 	return LoginResult{Code: code}, nil
 }
 
+// sessionAnswer has no errcode: a success of this endpoint was never seen with
+// one.
 type sessionAnswer struct {
 	SessionKey string `json:"session_key"`
 	OpenID     string `json:"openid"`
@@ -92,6 +95,7 @@ func (c *call) code2Session() answer {
 	case !now.Before(login.expires):
 		return c.refuse(wechat.ErrcodeInvalidCode)
 	}
+	// From here on the code is used up, whatever becomes of the login.
 	login.used = true
 	c.openID = login.openID
 	if a.rules.blocked[login.openID] {

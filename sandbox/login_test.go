@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hongyan-push/hongyan/wechat"
 )
 
 func (e *env) login(code string) reply {
@@ -90,6 +92,56 @@ func TestSessionKey(t *testing.T) {
 		t.Errorf("reset = %v", m)
 	}
 	e.want(87009, e.must("GET", "/wxa/checksession"+q+sig, nil))
+}
+
+// The wechat package reads all of it.
+func TestThroughClient(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, Config{})
+	c := must(wechat.New(wechat.Config{BaseURL: e.url}))
+	defer c.Close()
+	ctx := t.Context()
+	session, err := c.Code2Session(ctx, e.app.AppID, e.app.Secret, e.code())
+	if err != nil || session.OpenID != e.openID || session.SessionKey == "" {
+		t.Errorf("login: %v, openid %s", err, session.OpenID)
+	}
+	tok, err := c.GetAccessToken(ctx, e.app.AppID, e.app.Secret)
+	if err != nil || tok.ExpiresIn != tokenLife {
+		t.Fatalf("token for %v: %v", tok.ExpiresIn, err)
+	}
+	categories, err := c.GetCategory(ctx, tok.AccessToken)
+	if err != nil || len(categories) < 8 {
+		t.Fatalf("%d categories: %v", len(categories), err)
+	}
+	seen := 0
+	for _, category := range categories {
+		titles, count, err := c.GetPubTemplateTitles(ctx, tok.AccessToken, []int{category.ID}, 0, 30)
+		if err != nil || count != len(titles) {
+			t.Errorf("category %d: %d of %d titles, %v", category.ID, len(titles), count, err)
+		}
+		seen += count
+	}
+	if seen != len(theLibrary().Titles) {
+		t.Errorf("%d titles, want %d", seen, len(theLibrary().Titles))
+	}
+	keywords, err := c.GetPubTemplateKeywords(ctx, tok.AccessToken, "1822")
+	if err != nil || len(keywords) < 5 {
+		t.Fatalf("keywords %v: %v", keywords, err)
+	}
+	id, err := c.AddTemplate(ctx, tok.AccessToken, "1822", []int{1, 6}, "取餐")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.AddTemplate(ctx, tok.AccessToken, "1822", []int{1, 6}, "取餐"); again != id || err != nil {
+		t.Errorf("a repeat gave %s, %v", again, err)
+	}
+	list, err := c.GetTemplateList(ctx, tok.AccessToken)
+	if err != nil || len(list) != 2 || list[1].PriTmplID != id || list[1].KeywordEnumValueList[0].KeywordCode != "enum_string6.DATA" {
+		t.Errorf("templates %+v: %v", list, err)
+	}
+	if err := c.DeleteTemplate(ctx, tok.AccessToken, id); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOldCodesAreSwept(t *testing.T) {

@@ -14,6 +14,7 @@ const clearsPerMonth = 10
 // of the guide for accounts without WeChat Pay.
 const reportedQuota = 10_000_000
 
+// quotaAnswer leaves rate_limit out, as WeChat does for some paths.
 type quotaAnswer struct {
 	status
 	Quota struct {
@@ -115,6 +116,7 @@ func (c *call) doClearQuota(now time.Time) answer {
 	if c.app.clears.in(month(now)) >= clearsPerMonth {
 		return c.refuse(errcodeClearQuota)
 	}
+	// Both versions of the call draw from the same budget.
 	c.app.clears.add(month(now))
 	clear(c.app.used)
 	return c.ok(status{Errmsg: "ok"})

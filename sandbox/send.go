@@ -28,6 +28,8 @@ func (c *call) send() answer {
 		return c.refuse(wechat.ErrcodeDataFormat)
 	}
 	c.openID = m.toUser
+	// The data is checked without the lock: it takes longest, and users,
+	// templates and rule sets stay what they are once they were found.
 	a := c.app
 	a.mu.Lock()
 	u, p, rules := a.users[m.toUser], a.template(m.templateID), a.rules
@@ -122,6 +124,8 @@ func (c *call) deliver(u *user, card card) answer {
 	c.app.mu.Lock()
 	defer c.app.mu.Unlock()
 	sub := u.subscription(card.template)
+	// Quota and grant are judged now, not before the delay: they are what other
+	// sends may have used up meanwhile.
 	switch {
 	case c.app.overQuota(pathSend, now):
 		return c.refuse(wechat.ErrcodeDailyQuota)
@@ -138,6 +142,7 @@ func (c *call) deliver(u *user, card card) answer {
 	}
 	c.w.outbox.add(card)
 	c.w.calls.accepted()
+	// Written by hand: this is the one answer made for every message.
 	body := append(make([]byte, 0, 64), `{"errcode":0,"errmsg":"ok","msgid":`...)
 	body = append(strconv.AppendInt(body, card.msgid, 10), '}')
 	return answer{status: 200, body: body, isJSON: true}

@@ -272,7 +272,7 @@ func TestConcurrentSends(t *testing.T) {
 		e.tap(3)
 		token := e.token()
 		count := 1
-		must(e.AddFault(FaultSpec{Path: pathSend, LatencyMS: 300, When: when, Count: &count}))
+		must(e.AddFault(FaultSpec{Path: pathSend, LatencyMS: 1000, When: when, Count: &count}))
 		var wg sync.WaitGroup
 		wg.Go(func() { e.want(0, e.send(token, e.message())) })
 		held := func() bool {

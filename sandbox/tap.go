@@ -104,8 +104,8 @@ type TapSpec struct {
 	MaxPerCall int `json:"max_per_call"`
 }
 
-// TapResult is what the mini program is told. Success and Fail are those of the
-// last tap if it was one user, and of the first failing tap otherwise.
+// TapResult is what the mini program is told. Success is that of the last tap, if
+// it was one user; Fail is that of a tap that failed.
 type TapResult struct {
 	// Success has errMsg and a choice for each template id.
 	Success map[string]string `json:"success,omitempty"`
@@ -135,6 +135,8 @@ func (s *Sandbox) Tap(spec TapSpec) (TapResult, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	// All users are looked up before the first one taps, so that a call with a
+	// typo has no half effect.
 	users := make([]*user, len(openIDs))
 	for i, id := range openIDs {
 		if users[i], err = a.user(id); err != nil {
@@ -229,6 +231,7 @@ func (a *app) shown(ids []string, limit int) ([]shownTemplate, int) {
 		}
 		list = append(list, t)
 	}
+	// An unknown id is told first: its type could not be compared.
 	for _, t := range list {
 		if t.title.Type != list[0].title.Type {
 			return nil, 20002

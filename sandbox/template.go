@@ -79,12 +79,14 @@ func (a *app) same(t *title, kids []int) *template {
 	return nil
 }
 
+// listAnswer is the shape of all reading template endpoints.
 type listAnswer struct {
 	status
 	Count *int `json:"count,omitempty"`
 	Data  any  `json:"data"`
 }
 
+// list answers with a list in data. Only some endpoints have a count.
 func (c *call) list(data any, count *int) answer {
 	return c.ok(listAnswer{status: status{Errmsg: "ok"}, Count: count, Data: data})
 }
@@ -122,7 +124,7 @@ func (c *call) getPubTitles() answer {
 				CategoryID: wechat.FlexString(strconv.Itoa(t.Category))})
 		}
 	}
-	count := len(found)
+	count := len(found) // of all pages
 	found = found[min(start, count):]
 	return c.list(found[:min(limit, len(found))], &count)
 }
@@ -178,6 +180,7 @@ func (c *call) addTemplate() answer {
 	}
 	c.app.mu.Lock()
 	defer c.app.mu.Unlock()
+	// A repeat is told before the limit: the app has the template, full or not.
 	if p := c.app.same(t, kids); p != nil {
 		rid := newRid(c.at)
 		v := addTemplateAnswer{Errmsg: errmsgOf(wechat.ErrcodeTemplateExists) + " rid: " + rid,
@@ -333,6 +336,7 @@ func (a *app) chooseTitle(spec TemplateSpec) (*title, error) {
 		kind = wechat.TemplateOneTime
 	}
 	for _, t := range theLibrary().Titles {
+		// Another template of the same title would be filtered out of a tap.
 		taken := slices.ContainsFunc(a.templates, func(p *template) bool { return p.title == t })
 		if t.Type == kind && !taken && len(t.sampleKIDs()) == maxKIDs {
 			return t, nil

@@ -39,6 +39,7 @@ type accessToken struct {
 	dead       bool      // superseded without overlap
 }
 
+// tokenSlot is what one endpoint gave an app. Both tokens may be nil.
 type tokenSlot struct{ current, previous *accessToken }
 
 // forcedRefreshes limits the forced mode of the stable endpoint.
@@ -136,6 +137,7 @@ func (w *world) token(value string) *accessToken {
 	return w.tokens[value]
 }
 
+// tokenAnswer has no errcode, as was seen.
 type tokenAnswer struct {
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int    `json:"expires_in"`
@@ -195,6 +197,8 @@ func (c *call) credentials(appID, secret, grantType, wantGrantType string) *answ
 // giveToken checks whitelist, account and quota, then lets issue choose.
 func (c *call) giveToken(choose func(*app, time.Time) *accessToken) answer {
 	now := c.s.Now()
+	// Forwarding headers are not believed: the whitelist is about the address
+	// that the connection comes from.
 	ip := remoteIP(c.r.RemoteAddr)
 	c.app.mu.Lock()
 	defer c.app.mu.Unlock()

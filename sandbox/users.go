@@ -31,7 +31,7 @@ func (s *Sandbox) AddUsers(spec UsersSpec) (NewUsers, error) {
 	if err != nil {
 		return NewUsers{}, err
 	}
-	openIDs, err := spec.openIDs()
+	openIDs, err := spec.openIDs() // before locking: it may make up 100,000
 	if err != nil {
 		return NewUsers{}, err
 	}

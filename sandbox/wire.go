@@ -314,6 +314,7 @@ func (c *call) rid() string {
 
 // record writes the call down.
 func (c *call) record(a answer) {
+	// The duration is real time: the sandbox's clock may jump or stand still.
 	took := time.Since(c.started)
 	rec := Call{
 		Path: c.r.URL.Path, OpenID: c.openID, At: c.at.UTC(),
