@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,8 +246,3 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("stats = %+v", stats)
 	}
 }
-
-// fakeClock is a base clock that tests set.
-type fakeClock struct{ nanos atomic.Int64 }
-
-func (c *fakeClock) Now() time.Time { return start.Add(time.Duration(c.nanos.Load())) }
