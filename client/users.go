@@ -1,0 +1,27 @@
+package client
+
+import (
+	"context"
+	"iter"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// Login trades a code of wx.login for the user. externalID is your own id of the user, or empty.
+func (c *Client) Login(ctx context.Context, app hongyan.AppID, code, externalID string) (hongyan.User, error) {
+	in := map[string]string{"code": code}
+	if externalID != "" {
+		in["external_id"] = externalID
+	}
+	return send[hongyan.User](ctx, c, "POST", join("apps", string(app), "login"), in, Options{})
+}
+
+// Users goes through the app's users; a non-empty externalID leaves only that one.
+func (c *Client) Users(ctx context.Context, app hongyan.AppID, externalID string) iter.Seq2[hongyan.User, error] {
+	return pages[hongyan.User](ctx, c, join("apps", string(app), "users"), values("external_id", externalID))
+}
+
+// User reads a user.
+func (c *Client) User(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) (hongyan.User, error) {
+	return get[hongyan.User](ctx, c, join("apps", string(app), "users", string(openid)), nil)
+}

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+//go:generate go test -run TestOpenAPI . -update
+
+// apiVersion is the version of the API, not of the program: /v1 only grows.
+const apiVersion = "1"
+
+// spec is the description of the API (OpenAPI 3.1). It is made from the same table and types
+// that serve requests.
+type spec struct {
+	problem    *huma.Response
+	json, yaml []byte
+}
+
+// OpenAPI is the description of the API in YAML, as docs/openapi.yaml has it.
+func OpenAPI() ([]byte, error) {
+	s, err := newServer(Config{})
+	if err != nil {
+		return nil, err
+	}
+	return s.spec.yaml, nil
+}
+
+// newHuma prepares huma: its own documentation page, schema links and error form stay off.
+func newHuma(s *server) huma.API {
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	for from, to := range map[reflect.Type]reflect.Type{
+		recipientType: reflect.TypeFor[recipientSchema](), rawType: reflect.TypeFor[submissionSchema](),
+	} {
+		registry.RegisterTypeAlias(from, to)
+	}
+	s.spec.problem = &huma.Response{Description: "A problem (RFC 9457)", Content: map[string]*huma.MediaType{
+		problemType: {Schema: registry.Schema(reflect.TypeFor[problem](), true, "")}}}
+	return huma.NewAPI(huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI:    "3.1.0",
+			Info:       &huma.Info{Title: "Hongyan", Version: apiVersion, Description: specIntro},
+			Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{"apiKey": {Type: "http", Scheme: "bearer", Description: "An API key; x-scopes of an operation lists the scopes of which it needs one."}}},
+			Tags:       specTags,
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{ownProblems},
+	}, adapter{s})
+}
+
+const specIntro = "Hongyan (鸿雁) delivers WeChat Mini Program subscription messages. Times are RFC 3339. Unknown fields are refused. " +
+	"Every error is a problem document (RFC 9457) whose code says what to do; lists answer items and next_cursor. " +
+	"POSTs that create take an Idempotency-Key, good for 24 hours."
+
+var specTags = []*huma.Tag{
+	{Name: "apps", Description: "Mini programs this server sends for."},
+	{Name: "templates", Description: "Their subscription message templates."},
+	{Name: "library", Description: "WeChat's public template library."},
+	{Name: "users", Description: "Who logged in."},
+	{Name: "grants", Description: "Who may be sent what: each accept is one message."},
+	{Name: "messages", Description: "Sending, and what became of it."},
+	{Name: "keys", Description: "API keys."},
+	{Name: "reference", Description: "What codes mean."},
+}
+
+// schemaName is the type's own name, with a capital.
+func schemaName(t reflect.Type, hint string) string {
+	return strings.ReplaceAll(huma.DefaultSchemaNamer(t, hint), "Problem", "Problem")
+}
+
+type recipientSchema struct{}
+
+func (recipientSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{
+		{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(64), Description: "An openid."},
+		{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"user": {Type: huma.TypeString, Description: "Your own user id."}}, Required: []string{"user"}, AdditionalProperties: false},
+	}}
+}
+
+type submissionSchema struct{}
+
+func (submissionSchema) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[hongyan.Submission](), true, "")
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// body describes the request body of an operation that decodes it itself.
+func (sp *spec) body(api *huma.OpenAPI, rt route, t reflect.Type) {
+	op := operationOf(api, rt)
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		"application/json": {Schema: api.Components.Schemas.Schema(t, true, rt.id+"Request")}}}
+}
+
+// idempotent describes the header of operations that create.
+func (sp *spec) idempotent(api *huma.OpenAPI, rt route) {
+	op := operationOf(api, rt)
+	op.Parameters = append(op.Parameters, &huma.Param{Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(maxIdempotencyKey)},
+		Description: "Makes a repeat of the request harmless for 24 hours; its answer has Idempotent-Replayed: true."})
+}
+
+func operationOf(api *huma.OpenAPI, rt route) *huma.Operation {
+	method, path, _ := strings.Cut(rt.on, " ")
+	item := api.Paths[path]
+	switch method {
+	case http.MethodGet:
+		return item.Get
+	case http.MethodPost:
+		return item.Post
+	case http.MethodPut:
+		return item.Put
+	case http.MethodPatch:
+		return item.Patch
+	}
+	return item.Delete
+}
+
+// describe adds the raw handlers, tidies up and renders the description.
+func (s *server) describe() (err error) {
+	doc := s.api.OpenAPI()
+	s.describeRaw(submitRoute, reflect.TypeFor[hongyan.Submission](), reflect.TypeFor[hongyan.Message]())
+	s.describeRaw(batchRoute, reflect.TypeFor[batchRequest](), reflect.TypeFor[batchResult]())
+	submit := operationOf(doc, submitRoute)
+	submit.Parameters = append(submit.Parameters, &huma.Param{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=N waits up to N seconds, at most 30."})
+	submit.Responses["200"] = &huma.Response{Description: "A duplicate, or a dry run", Content: submit.Responses["202"].Content}
+
+	schemas := doc.Components.Schemas.Map()
+	delete(schemas, "ErrorModel") // huma registers its own error form, which never leaves this server
+	delete(schemas, "ErrorDetail")
+	if sub := schemas["Submission"]; sub != nil {
+		dataBothForms(sub)
+	}
+	if s.spec.json, err = json.Marshal(doc); err != nil {
+		return fmt.Errorf("api: describe: %w", err)
+	}
+	if s.spec.yaml, err = doc.YAML(); err != nil {
+		return fmt.Errorf("api: describe: %w", err)
+	}
+	return nil
+}
+
+// dataBothForms says that a value of data is text, or WeChat's object around it.
+func dataBothForms(sub *huma.Schema) {
+	sub.Properties["data"] = &huma.Schema{Type: huma.TypeObject, Description: "The template's keys with their text.", AdditionalProperties: &huma.Schema{OneOf: []*huma.Schema{
+		{Type: huma.TypeString},
+		{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"value": {Type: huma.TypeString}}, Required: []string{"value"}, AdditionalProperties: false},
+	}}}
+}
+
+func (s *server) describeRaw(rt route, in, out reflect.Type) {
+	doc := s.api.OpenAPI()
+	op := rt.operation(s)
+	op.Responses["202"] = &huma.Response{Description: http.StatusText(http.StatusAccepted), Content: map[string]*huma.MediaType{
+		"application/json": {Schema: doc.Components.Schemas.Schema(out, true, "")}}}
+	doc.AddOperation(&op)
+	s.spec.body(doc, rt, in)
+	s.spec.idempotent(doc, rt)
+}
