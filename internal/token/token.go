@@ -34,6 +34,9 @@ const (
 	renewEarly = 290 * time.Second
 	// failureKept is how long the waiters of a failed fetch share its error.
 	failureKept = time.Second
+	// refusedKept is how long a token that WeChat refused is not taken again, even if WeChat
+	// hands it out again: after that one more try shows whether it was a passing error.
+	refusedKept = 55 * time.Second
 	fetchTime   = 15 * time.Second
 )
 
@@ -64,8 +67,9 @@ type app struct {
 	current atomic.Pointer[current]
 
 	mu      sync.Mutex
-	flight  *flight // running, or failed less than a second ago
-	refused string  // the last token that WeChat refused
+	flight    *flight // running, or failed less than a second ago
+	refused   string  // the last token that WeChat refused
+	refusedAt time.Time
 }
 
 type current struct {
@@ -79,7 +83,7 @@ type flight struct {
 	done    chan struct{}
 	token   string
 	err     error
-	failed  time.Time // monotonic
+	failed  time.Time
 	settled bool
 }
 
@@ -113,7 +117,7 @@ func (s *Source) AccessToken(ctx context.Context, appID string) (string, error) 
 		return s.AccessToken(ctx, appID)
 	}
 	f := a.flight
-	if f != nil && !(f.settled && time.Since(f.failed) > failureKept) {
+	if f != nil && !(f.settled && now.Sub(f.failed) > failureKept) {
 		a.mu.Unlock()
 		if valid {
 			return c.token, nil
@@ -123,6 +127,9 @@ func (s *Source) AccessToken(ctx context.Context, appID string) (string, error) 
 	f = &flight{done: make(chan struct{})}
 	a.flight = f
 	refused := a.refused
+	if now.Sub(a.refusedAt) > refusedKept {
+		refused = ""
+	}
 	a.mu.Unlock()
 	s.fly(ctx, a, f, hongyan.AppID(appID), refused)
 	if f.err != nil && valid {
@@ -152,7 +159,7 @@ func (s *Source) fly(ctx context.Context, a *app, f *flight, id hongyan.AppID, r
 		f.token = c.token
 		a.flight = nil
 	} else {
-		f.err, f.failed, f.settled = err, time.Now(), true
+		f.err, f.failed, f.settled = err, s.cfg.Now(), true
 	}
 	close(f.done)
 }
@@ -166,9 +173,10 @@ func (s *Source) Refused(ctx context.Context, appID, token string, errcode int) 
 	if token == "" || c == nil || c.token != token {
 		return nil
 	}
-	a.refused = token
+	now := s.cfg.Now()
+	a.refused, a.refusedAt = token, now
 	a.current.Store(nil)
-	if now := s.cfg.Now(); now.Before(c.expires) {
+	if now.Before(c.expires) {
 		s.earlyDeaths.Add(1)
 		s.cfg.Logger.WarnContext(ctx, "access token died early: another program may fetch tokens for this app, or its AppSecret was reset",
 			"appid", appID, "errcode", errcode, "fetched_at", c.fetchedAt, "expires_at", c.expires)
