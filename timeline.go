@@ -22,7 +22,7 @@ func Timeline(m *Message) []TimelineItem {
 		switch {
 		case a.Class == OutcomeOK:
 			en, zh = "WeChat accepted it, msgid "+a.MsgID, "微信已接受，msgid "+a.MsgID
-		case a.Class == OutcomeUnsent:
+		case a.Class != OutcomeUnclear && a.Errcode == nil:
 			en, zh = "not sent: "+a.Errmsg, "未发出："+a.Errmsg
 		case a.Errcode != nil:
 			en, zh = fmt.Sprintf("WeChat answered %d %s", *a.Errcode, a.Errmsg), fmt.Sprintf("微信返回 %d %s", *a.Errcode, a.Errmsg)

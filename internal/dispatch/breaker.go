@@ -18,7 +18,7 @@ type breaker struct {
 	mu      sync.Mutex
 	failed  int // in a row
 	rest    time.Duration
-	until   time.Time // monotonic; zero while closed
+	until   time.Time // zero while closed
 	probing bool
 }
 

@@ -21,7 +21,8 @@ type lane struct {
 	places  int       // reserved, waiting, being called, or not on disk yet
 	senders int       // goroutines
 	hungry  bool      // the last claim left rows behind
-	restTo  time.Time // monotonic: no call before then
+	probing bool      // a message is testing a pause; nothing else is claimed meanwhile
+	restTo  time.Time // no call before then
 	streak  streaks
 	synced  time.Time // when gettemplate was last asked for because of 40037
 }
@@ -36,7 +37,7 @@ func newLane(d *Dispatcher, id hongyan.AppID) *lane {
 
 // reserve takes up to want places, such that no more than most are taken in all.
 func (l *lane) reserve(want, most int) int {
-	now := time.Now()
+	now := l.d.now()
 	if l.breakerWait(now) > 0 {
 		return 0
 	}
@@ -103,6 +104,19 @@ func (l *lane) send() {
 	}
 }
 
+func (l *lane) probeUnderWay() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.probing
+}
+
+func (l *lane) probeDone() {
+	l.mu.Lock()
+	l.probing = false
+	l.mu.Unlock()
+	l.d.nudge()
+}
+
 // taken is how many places are in use.
 func (l *lane) taken() int {
 	l.mu.Lock()
@@ -114,7 +128,7 @@ func (l *lane) taken() int {
 func (l *lane) rest(t time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if to := time.Now().Add(t); to.After(l.restTo) {
+	if to := l.d.now().Add(t); to.After(l.restTo) {
 		l.restTo = to
 	}
 }
@@ -122,5 +136,5 @@ func (l *lane) rest(t time.Duration) {
 func (l *lane) resting() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(0, time.Until(l.restTo))
+	return max(0, l.restTo.Sub(l.d.now()))
 }

@@ -96,6 +96,9 @@ func (d *Dispatcher) claimFor(ctx context.Context, id hongyan.AppID) error {
 		return err
 	}
 	l := d.lane(id)
+	if l.probeUnderWay() {
+		return nil
+	}
 	req, probe := ledger.ClaimRequest{App: id, Max: d.cfg.Senders}, d.probeDue(app)
 	switch {
 	case probe == nil && blocked(app):
@@ -127,6 +130,7 @@ func (d *Dispatcher) claim(ctx context.Context, l *lane, req ledger.ClaimRequest
 	}
 	l.mu.Lock()
 	l.hungry = len(jobs) == n // there may be more
+	l.probing = l.probing || len(jobs) > 0 && (req.Probe || req.ProbeTemplate != "")
 	l.mu.Unlock()
 	d.deliver(jobs)
 	return nil

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -73,9 +74,9 @@ func outcomeOf(res wechat.SendResult, err error) hongyan.Outcome {
 	}
 	var we *wechat.Error
 	if errors.As(err, &we) {
-		return hongyan.Outcome{Class: policyOf(we.Errcode).class, Errcode: we.Errcode, Errmsg: we.Errmsg}
+		return hongyan.Outcome{Class: policyOf(we.Errcode).class, Errcode: we.Errcode, Errmsg: short(we.Errmsg)}
 	}
-	o := hongyan.Outcome{Class: hongyan.OutcomeUnclear, Errmsg: err.Error()}
+	o := hongyan.Outcome{Class: hongyan.OutcomeUnclear, Errmsg: short(err.Error())}
 	var te *wechat.TransportError
 	if errors.As(err, &te) && te.Kind == wechat.Unsent {
 		o.Class = hongyan.OutcomeUnsent
@@ -83,12 +84,21 @@ func outcomeOf(res wechat.SendResult, err error) hongyan.Outcome {
 	return o
 }
 
+// short keeps a peer that talks too much from filling the ledger.
+func short(s string) string {
+	const most = 500
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // tokenOutcome sorts a failure to get a token at all: no call of send was made.
 func tokenOutcome(err error) hongyan.Outcome {
 	var we *wechat.Error
 	switch {
 	case errors.As(err, &we):
-		o := hongyan.Outcome{Class: hongyan.OutcomeAccount, Errcode: we.Errcode, Errmsg: we.Errmsg, Uncounted: true}
+		o := hongyan.Outcome{Class: hongyan.OutcomeAccount, Errcode: we.Errcode, Errmsg: short(we.Errmsg), Uncounted: true}
 		switch we.Errcode {
 		case -1, 45011:
 			// WeChat is busy; that says nothing about the account.

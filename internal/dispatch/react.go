@@ -34,9 +34,9 @@ func (l *lane) react(ctx context.Context, j *ledger.Job, o *hongyan.Outcome) {
 	l.count(j, o, now)
 	switch o.Class {
 	case hongyan.OutcomeBusy:
-		l.pace.slow(time.Now())
+		l.pace.slow(now)
 	case hongyan.OutcomePace:
-		l.pace.slow(time.Now())
+		l.pace.slow(now)
 		l.rest(time.Minute)
 	case hongyan.OutcomeQuota:
 		l.quota(ctx, j, o, now)

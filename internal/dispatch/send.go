@@ -22,6 +22,9 @@ func (l *lane) process(j *ledger.Job) {
 	// The pause comes before the result, so that a requeued message is not claimed at once.
 	l.react(ctx, j, &o)
 	l.d.cfg.Ledger.RecordAttempt(j, o)
+	if j.Probe() {
+		l.probeDone()
+	}
 }
 
 // attempt makes the call, if everything still allows it.
@@ -74,7 +77,7 @@ func (l *lane) mayCall(j *ledger.Job) (hongyan.Outcome, bool) {
 	if err != nil || !j.Probe() && held(app, j.Message.Template) {
 		return giveBack, false
 	}
-	wait := l.pace.delay(now)
+	wait := l.pace.delay(wall)
 	if wait > handOffWait {
 		giveBack.RetryAt = wall.Add(wait)
 		return giveBack, false
@@ -108,7 +111,7 @@ func (l *lane) call(ctx context.Context, j *ledger.Job, token string) hongyan.Ou
 	o := hongyan.Outcome{Class: hongyan.OutcomeGiveBack}
 	for i, c := range l.d.cfg.Clients {
 		b := l.breakers[i]
-		if !b.allow(time.Now()) {
+		if !b.allow(l.d.now()) {
 			continue
 		}
 		if j.Deadline.Sub(time.Now()) < ledger.LeaseMargin || j.LeaseUntil.Sub(l.d.now()) < ledger.LeaseMargin {
@@ -117,13 +120,13 @@ func (l *lane) call(ctx context.Context, j *ledger.Job, token string) hongyan.Ou
 		}
 		closed := b.closed()
 		o = l.callOne(ctx, c, j, token)
-		b.done(time.Now(), o.Answered())
+		b.done(l.d.now(), o.Answered())
 		o.Uncounted = !closed || j.Probe()
 		if o.Class != hongyan.OutcomeUnsent {
 			return o
 		}
 	}
-	if wait := l.breakerWait(time.Now()); wait > 0 {
+	if wait := l.breakerWait(l.d.now()); wait > 0 {
 		o.RetryAt = l.d.now().Add(wait)
 	}
 	return o
