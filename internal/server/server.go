@@ -1,0 +1,237 @@
+// Package server wires the parts of one Hongyan process, runs them and stops them in
+// order: first nothing new comes in, then what is under way is awaited, then the ledger
+// writes its last results and closes.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/api"
+	"github.com/hongyan-push/hongyan/internal/config"
+	"github.com/hongyan-push/hongyan/internal/dispatch"
+	"github.com/hongyan-push/hongyan/internal/ledger"
+	"github.com/hongyan-push/hongyan/internal/token"
+	"github.com/hongyan-push/hongyan/wechat"
+)
+
+// Options are what a caller in the same process can add to the configuration.
+type Options struct {
+	Now     func() time.Time // default time.Now; demo shares its sandbox's clock
+	Logger  *slog.Logger
+	Version string
+}
+
+// Server is one process's parts, wired and listening but not running yet.
+type Server struct {
+	cfg      config.Config
+	log      *slog.Logger
+	ledger   *ledger.Ledger
+	dispatch *dispatch.Dispatcher
+	clients  []*wechat.Client
+	listener net.Listener
+	http     *http.Server
+}
+
+// New opens the database, binds the listener and builds the parts. Run starts them; Close
+// without Run gives everything back.
+func New(ctx context.Context, cfg config.Config, opt Options) (*Server, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: opt.Logger}
+	if err := s.build(ctx, opt); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) build(ctx context.Context, opt Options) error {
+	key, err := s.masterKey()
+	if err != nil {
+		return err
+	}
+	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if s.ledger, err = ledger.Open(ctx, ledger.Config{Path: s.cfg.SQLitePath(), MasterKey: key, Now: opt.Now, Logger: opt.Logger}); err != nil {
+		return err
+	}
+	for _, u := range []string{s.cfg.WeChatURL, s.cfg.Fallback()} {
+		if u == "" {
+			continue
+		}
+		c, err := wechat.New(wechat.Config{BaseURL: u, Proxy: s.cfg.WeChatProxy, CallTimeout: ledger.CallTimeout, UserAgent: "hongyan/" + opt.Version})
+		if err != nil {
+			return fmt.Errorf("wechat client: %w", err)
+		}
+		s.clients = append(s.clients, c)
+	}
+	tokens := token.New(token.Config{Ledger: s.ledger, Clients: s.clients, Now: opt.Now, Logger: opt.Logger})
+	s.dispatch, err = dispatch.New(dispatch.Config{Ledger: s.ledger, Clients: s.clients, Tokens: tokens, Senders: s.cfg.Senders, Now: opt.Now, Logger: opt.Logger})
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{
+		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Logger: opt.Logger, Now: opt.Now,
+		Metrics: s.metrics(tokens), TrustedProxies: prefixes(s.cfg.TrustedProxies), Version: opt.Version,
+	})
+	if err != nil {
+		return err
+	}
+	s.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(opt.Logger.Handler(), slog.LevelDebug)}
+	return nil
+}
+
+func (s *Server) masterKey() (*ledger.MasterKey, error) {
+	if s.cfg.MasterKey != "" {
+		return ledger.ParseMasterKey(s.cfg.MasterKey)
+	}
+	return ledger.LoadOrCreateMasterKey(s.cfg.Data)
+}
+
+// URL is where the API listens.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// CreateKey makes an API key, for a first run that has none.
+func (s *Server) CreateKey(ctx context.Context, k hongyan.APIKey) (hongyan.APIKey, error) {
+	return s.ledger.CreateKey(ctx, k, nil)
+}
+
+// Run serves until ctx ends, then stops gracefully. The error of a part that ended by
+// itself stops the others too.
+func (s *Server) Run(ctx context.Context) error {
+	// Each stage outlives the one before it, so that nothing it needs is gone while it stops.
+	keep := context.WithoutCancel(ctx)
+	ledgerCtx, stopLedger := context.WithCancel(keep)
+	defer stopLedger()
+	dispatchCtx, stopDispatch := context.WithCancel(keep)
+	defer stopDispatch()
+
+	var below, way errgroup.Group
+	below.Go(func() error { return s.ledger.Run(ledgerCtx) })
+	way.Go(func() error { return s.dispatch.Run(dispatchCtx) })
+	front, ctx := errgroup.WithContext(ctx)
+	front.Go(func() error {
+		err := s.http.Serve(s.listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve: %w", err)
+	})
+	<-ctx.Done()
+	s.dispatch.Stop()
+	// Requests that wait for a message's result would hold the stop up; they are cut after a moment.
+	shut, cancel := context.WithTimeout(keep, min(2*time.Second, s.cfg.StopTimeout))
+	defer cancel()
+	if err := s.http.Shutdown(shut); err != nil {
+		_ = s.http.Close()
+	}
+	err := front.Wait()
+	stopDispatch()
+	err = errors.Join(err, way.Wait())
+	stopLedger()
+	return errors.Join(err, below.Wait(), s.Close())
+}
+
+// Close gives everything back. Run calls it at its end.
+func (s *Server) Close() error {
+	var errs []error
+	for _, c := range s.clients {
+		c.Close()
+	}
+	s.clients = nil
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+		s.listener = nil
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.Close())
+		s.ledger = nil
+	}
+	return errors.Join(errs...)
+}
+
+// metrics gathers the parts' metrics under /metrics.
+func (s *Server) metrics(tokens *token.Source) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(s.dispatch.Collectors()...)
+	reg.MustRegister(&gauges{ledger: s.ledger, tokens: tokens})
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+}
+
+// gauges reads what the parts count themselves.
+type gauges struct {
+	ledger *ledger.Ledger
+	tokens *token.Source
+}
+
+var (
+	backlogDesc = prometheus.NewDesc("hongyan_backlog", "Due messages waiting for a sender, by app; exact once a minute.", []string{"appid"}, nil)
+	stalledDesc = prometheus.NewDesc("hongyan_storage_stalled", "1 while results have been waiting for disk for more than a second.", nil, nil)
+	pausedDesc  = prometheus.NewDesc("hongyan_paused", "Pauses in force, by app and reason.", []string{"appid", "scope", "reason"}, nil)
+	fetchDesc   = prometheus.NewDesc("hongyan_token_fetches_total", "Calls to WeChat's token endpoints.", nil, nil)
+	deathDesc   = prometheus.NewDesc("hongyan_token_early_deaths_total", "Tokens that WeChat refused before their time.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, pausedDesc, fetchDesc, deathDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	st := g.ledger.Stats()
+	for app, n := range st.Backlog {
+		ch <- prometheus.MustNewConstMetric(backlogDesc, prometheus.GaugeValue, float64(n), string(app))
+	}
+	stalled := 0.0
+	if st.Stalled {
+		stalled = 1
+	}
+	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, stalled)
+	for _, a := range g.ledger.Apps() {
+		n := make(map[[2]string]int)
+		for _, p := range a.Pauses {
+			n[[2]string{string(p.Scope), p.Reason}]++
+		}
+		for k, v := range n {
+			ch <- prometheus.MustNewConstMetric(pausedDesc, prometheus.GaugeValue, float64(v), string(a.AppID), k[0], k[1])
+		}
+	}
+	ts := g.tokens.Stats()
+	ch <- prometheus.MustNewConstMetric(fetchDesc, prometheus.CounterValue, float64(ts.Fetches))
+	ch <- prometheus.MustNewConstMetric(deathDesc, prometheus.CounterValue, float64(ts.EarlyDeaths))
+}
+
+func prefixes(list []string) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(list))
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s)) // config.Check has parsed them
+	}
+	return out
+}
