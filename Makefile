@@ -1,0 +1,43 @@
+# `make` lists the targets.
+GO      ?= go
+LOADED  := ./internal/server/...
+# SQLite under the race detector is nine times slower, so everything but the load and crash tests runs under it.
+RACED   = $(shell $(GO) list ./... | grep -v /internal/server$$)
+
+.PHONY: help deps lint test race chaos fuzz generate demo bench
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+deps: ## fetch Go modules and tools
+	$(GO) mod download
+	cd tools && $(GO) mod download
+
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	cd tools && $(GO) build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	./bin/staticcheck ./...
+
+test: ## all tests: under the race detector, load and crash tests without it
+	$(GO) test -race -timeout 20m $(RACED)
+	$(GO) test -timeout 20m $(LOADED)
+
+chaos: ## the crash tests in their long form
+	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestFreeze|TestStall' -v ./internal/server
+
+fuzz: ## every fuzz target for 60 s
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$p || exit 1; \
+	  done; done
+
+generate: ## rebuild docs/openapi.yaml, docs/config.md and docs/errors.md
+	$(GO) run ./cmd/hongyan generate docs --dir docs
+	$(GO) test ./internal/api -run OpenAPI -update
+
+demo: ## the server and a local WeChat, ready to try
+	$(GO) run ./cmd/hongyan demo
+
+bench: ## micro-benchmarks of the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem . ./wechat ./internal/api ./internal/ledger/... ./internal/token
