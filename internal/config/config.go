@@ -1,0 +1,131 @@
+// Package config is the one list of the server's settings. Every field is a flag, an
+// environment variable HONGYAN_… and a key of the YAML file, in that order of precedence;
+// docs/config.md is generated from the tags, so what a setting means is said here alone.
+//
+// It hides where a value comes from: a [Source] answers for everything that the command
+// line leaves open, refuses unknown keys, and can say where each value stood. Parsing the
+// command line itself is left to cli.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is everything `hongyan serve` can be told.
+type Config struct {
+	Data string `name:"data" default:"./data" type:"path" help:"Directory of the SQLite file, the master key and the lock."`
+	DB   string `name:"db" help:"Database. Default: sqlite:DATA/hongyan.db."`
+
+	Listen         string   `name:"listen" default:"127.0.0.1:8420" help:"Address of the API, docs, metrics and health. Also of /mp/v1 and /callback while there is no public listener."`
+	TrustedProxies []string `name:"trusted-proxies" help:"CIDR ranges whose X-Forwarded-For is believed; nobody's by default."`
+
+	// AdminKey and MasterKey have no flag and no key in the file: both would be read by others.
+	AdminKey     string `name:"admin-key" kong:"-" yaml:"-" help:"An owner's API key of at least 32 characters."`
+	AdminKeyFile string `name:"admin-key-file" type:"path" help:"File with an owner's API key of at least 32 characters, for containers and scripts. Or HONGYAN_ADMIN_KEY."`
+
+	MasterKey     string `name:"master-key" kong:"-" yaml:"-" help:"Base64 of 32 bytes that seal secrets in the database."`
+	MasterKeyFile string `name:"master-key-file" type:"path" help:"File with the base64 of 32 bytes that seal secrets. Or HONGYAN_MASTER_KEY. Default: DATA/master.key, made on the first run."`
+
+	WeChatURL         string `name:"wechat-url" default:"https://api.weixin.qq.com" help:"Base URL of WeChat's API, or of a sandbox."`
+	WeChatFallbackURL string `name:"wechat-fallback-url" default:"https://api2.weixin.qq.com" blank:"none" help:"Base URL tried when the first cannot be reached (never after an unclear outcome). Empty: none. Ignored unless wechat-url is the default."`
+	WeChatProxy       string `name:"wechat-proxy" help:"HTTP proxy for calls to WeChat, for a fixed egress IP."`
+	Senders           int    `name:"senders" default:"64" help:"Calls to WeChat at once, per app."`
+
+	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn, error."`
+	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"text or json, on standard error."`
+
+	StopTimeout time.Duration `name:"stop-timeout" default:"10s" help:"How long a graceful stop may take."`
+}
+
+// MinAdminKey is the least length of an owner's key.
+const MinAdminKey = 32
+
+// Check reports every contradiction at once.
+func (c *Config) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.DB != "" && !strings.HasPrefix(c.DB, "sqlite:") {
+		bad("db: %q is not supported by this version; use sqlite:PATH", scheme(c.DB))
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("listen: %q is not host:port", c.Listen)
+	}
+	for _, p := range c.TrustedProxies {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			bad("trusted-proxies: %q is not a CIDR range such as 10.0.0.0/8", p)
+		}
+	}
+	if c.AdminKey != "" && len(c.AdminKey) < MinAdminKey {
+		bad("admin-key: an owner's key has at least %d characters; make one with `openssl rand -base64 32`", MinAdminKey)
+	}
+	if !isURL(c.WeChatURL) {
+		bad("wechat-url: %q is not an http or https URL", withoutUser(c.WeChatURL))
+	}
+	if c.WeChatFallbackURL != "" && !isURL(c.WeChatFallbackURL) {
+		bad("wechat-fallback-url: %q is not an http or https URL", withoutUser(c.WeChatFallbackURL))
+	}
+	if c.WeChatProxy != "" && !isURL(c.WeChatProxy) {
+		bad("wechat-proxy: %q is not an http or https URL", withoutUser(c.WeChatProxy))
+	}
+	if c.Senders < 1 || c.Senders > 1024 {
+		bad("senders: %d is not between 1 and 1024", c.Senders)
+	}
+	if c.StopTimeout <= 0 {
+		bad("stop-timeout: %s is not a time to stop in; give at least 1s", c.StopTimeout)
+	}
+	return errors.Join(errs...)
+}
+
+// SQLitePath is the file of the database.
+func (c *Config) SQLitePath() string {
+	if p, ok := strings.CutPrefix(c.DB, "sqlite:"); ok && p != "" {
+		return p
+	}
+	return filepath.Join(c.Data, "hongyan.db")
+}
+
+// Fallback is the second base URL, if it applies.
+func (c *Config) Fallback() string {
+	if c.WeChatURL == "https://api.weixin.qq.com" {
+		return c.WeChatFallbackURL
+	}
+	return ""
+}
+
+func scheme(s string) string {
+	before, _, _ := strings.Cut(s, ":")
+	return before
+}
+
+func isURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// withoutUser cuts user and password out of a URL, which a proxy's often carries.
+func withoutUser(s string) string {
+	i := strings.LastIndexByte(s, '@')
+	if i < 0 {
+		return s
+	}
+	before, _, found := strings.Cut(s[:i], "://")
+	if !found {
+		before = ""
+	} else {
+		before += "://"
+	}
+	return before + "redacted" + s[i:]
+}
+
+// Defaults of settings that a caller in the same process leaves to us. The tags say the same.
+const (
+	DefaultSenders     = 64
+	DefaultStopTimeout = 10 * time.Second
+)
