@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/config"
+	"github.com/hongyan-push/hongyan/internal/server"
+	"github.com/hongyan-push/hongyan/sandbox"
+)
+
+// demoCmd runs server and sandbox in one process, on one clock, with sample data.
+type demoCmd struct {
+	Listen        string `name:"listen" default:"127.0.0.1:8420" help:"Address of the API."`
+	SandboxListen string `name:"sandbox-listen" default:"127.0.0.1:8422" help:"Address of the local WeChat."`
+	GatewayListen string `name:"gateway-listen" default:"127.0.0.1:8421" help:"Address of the gateway, which this version does not have yet."`
+	AllowRemote   bool   `name:"allow-remote" help:"Allow an address that other machines can reach. Anybody who reaches the sandbox controls it."`
+	// The twin has a name of its own: a demo must not fill the directory that a server's HONGYAN_DATA names.
+	Data string `name:"data" twin:"HONGYAN_DEMO_DATA" type:"path" placeholder:"DIR" help:"Keep the data in this directory. Default: a temporary one, removed at the end."`
+	JSON bool   `name:"json" help:"Print one line of JSON once a message can be sent, for scripts."`
+	// A demo's screen is for what to do next, so it logs less than a server.
+	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"Least level that is logged: debug, info, warn, error."`
+	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"text or json, on standard error."`
+}
+
+// Run implements the command.
+func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
+	for flag, addr := range map[string]string{"--listen": c.Listen, "--gateway-listen": c.GatewayListen} {
+		if err := p.checkLocal(addr, flag, c.AllowRemote); err != nil {
+			return err
+		}
+	}
+	l, err := p.listenLocal(c.SandboxListen, "--sandbox-listen", c.AllowRemote)
+	if err != nil {
+		return err
+	}
+	dir, remove, err := c.directory()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+
+	log := p.logger(c.LogLevel, c.LogFormat)
+	sb := sandbox.New(sandbox.Config{Now: p.now, Logger: log})
+	d := &demo{p: p, cmd: c, sandbox: sb, sandboxURL: "http://" + l.Addr().String()}
+	cfg := c.config(dir, d.sandboxURL)
+	d.server, err = server.New(ctx, cfg, server.Options{Now: sb.Now, Logger: log, Version: version()})
+	if err != nil {
+		return errors.Join(p.listenFault(err, c.Listen, "--listen"), l.Close())
+	}
+	return d.run(ctx, l)
+}
+
+// directory is where the data goes, and what to do with it at the end.
+func (c *demoCmd) directory() (string, func() error, error) {
+	if c.Data != "" {
+		err := os.MkdirAll(c.Data, 0o700)
+		return c.Data, func() error { return nil }, err
+	}
+	dir, err := os.MkdirTemp("", "hongyan-demo-")
+	if err != nil {
+		return "", nil, fmt.Errorf("temporary directory: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
+// config is that of a server whose WeChat is the sandbox.
+func (c *demoCmd) config(dir, sandboxURL string) config.Config {
+	return config.Config{
+		Data: dir, Listen: c.Listen, WeChatURL: sandboxURL, Senders: config.DefaultSenders,
+		LogLevel: c.LogLevel, LogFormat: c.LogFormat, StopTimeout: config.DefaultStopTimeout,
+	}
+}
+
+// demo is one run.
+type demo struct {
+	p          *program
+	cmd        *demoCmd
+	sandbox    *sandbox.Sandbox
+	sandboxURL string
+	server     *server.Server
+}
+
+// run serves both until ctx ends or one of them fails. The sandbox stops last: the server
+// waits for answers while it stops.
+func (d *demo) run(ctx context.Context, l net.Listener) error {
+	below, stopSandbox := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSandbox()
+	var wechat errgroup.Group
+	wechat.Go(func() error { return serveSandbox(below, l, d.sandbox) })
+
+	// The key is made before Run, which closes the database when it ends.
+	key, err := d.server.CreateKey(ctx, hongyan.APIKey{Name: "demo", Scopes: []hongyan.Scope{
+		hongyan.ScopeSend, hongyan.ScopeRead, hongyan.ScopeManage, hongyan.ScopeToken, hongyan.ScopeSandbox}})
+	if err != nil {
+		err = errors.Join(err, d.server.Close())
+	} else {
+		parts, inner := errgroup.WithContext(ctx)
+		parts.Go(func() error { return d.server.Run(inner) })
+		parts.Go(func() error { return d.prepareAndTell(inner, key.Key) })
+		err = parts.Wait()
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // a signal during the preparations
+	}
+	stopSandbox()
+	return errors.Join(err, wechat.Wait())
+}
+
+func (d *demo) prepareAndTell(ctx context.Context, key string) error {
+	r, err := d.prepare(ctx, key)
+	if err != nil {
+		return fmt.Errorf("prepare the demo: %w", err)
+	}
+	if d.cmd.JSON {
+		return printJSON(d.p.stdout, r, "")
+	}
+	return d.tell(r)
+}
