@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -214,6 +215,8 @@ func (s *Submission) Check(now time.Time) []FieldError {
 	}
 	if len(s.Page) > MaxPageBytes {
 		add("/page", "length", "page is at most %d bytes; it has %d.", MaxPageBytes, len(s.Page))
+	} else if !utf8.ValidString(s.Page) || strings.ContainsFunc(s.Page, unicode.IsControl) {
+		add("/page", "encoding", "page is one line of UTF-8.")
 	}
 	s.checkChoices(&f)
 	s.checkTimes(&f, now)

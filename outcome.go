@@ -66,6 +66,9 @@ func (o Outcome) Answered() bool {
 	return true
 }
 
+// Called reports whether a request went out, or may have: only then was there an attempt.
+func (o Outcome) Called() bool { return o.Class != OutcomeExpired && o.Class != OutcomeGiveBack }
+
 // GrantEffect is what an outcome does to the grants a message holds.
 type GrantEffect int
 
@@ -112,17 +115,13 @@ func (m *Message) Apply(o Outcome, now time.Time) Change {
 		if m.OnBusy == OnBusyUncertain {
 			m.unclear(&c, CodeWeChatBusy)
 		} else {
-			m.retry(&c, &c.Progress.Busy, MaxBusyRetries, CodeWeChatBusy, backoff(c.Progress.Busy, o.Jitter), now)
+			m.retry(&c, &c.Progress.Busy, MaxBusyRetries, CodeWeChatBusy, backoff(c.Progress.Busy, o.Jitter), o, now)
 		}
 	case OutcomeSameUser:
 		wait := 500*time.Millisecond + time.Duration(o.Jitter*float64(2500*time.Millisecond))
-		m.retry(&c, &c.Progress.SameUser, MaxSameUserRetries, CodeSameUserBusy, wait, now)
+		m.retry(&c, &c.Progress.SameUser, MaxSameUserRetries, CodeSameUserBusy, wait, o, now)
 	case OutcomeUnsent:
-		if o.Uncounted {
-			c.DueAt = latest(c.DueAt, now.Add(backoff(0, o.Jitter)))
-		} else {
-			m.retry(&c, &c.Progress.Unsent, MaxUnsentRetries, CodeWeChatUnreachable, backoff(c.Progress.Unsent, o.Jitter), now)
-		}
+		m.retry(&c, &c.Progress.Unsent, MaxUnsentRetries, CodeWeChatUnreachable, backoff(c.Progress.Unsent, o.Jitter), o, now)
 	case OutcomePace:
 		c.DueAt = latest(c.DueAt, now.Add(paceRest+time.Duration(o.Jitter*float64(10*time.Second))))
 	case OutcomeUnclear:
@@ -134,6 +133,8 @@ func (m *Message) Apply(o Outcome, now time.Time) Change {
 		}
 	case OutcomeBanned, OutcomeToken, OutcomeQuota, OutcomeAccount, OutcomeGiveBack:
 		// Queued with its grant; the pause decides when it is tried again.
+	default:
+		m.unclear(&c, CodeWeChatUnclear) // a class nobody decided about: do not guess
 	}
 	return c
 }
@@ -163,12 +164,15 @@ func (m *Message) unclear(c *Change, reason Code) {
 	c.Progress.EarlierUnclear = true
 }
 
-func (m *Message) retry(c *Change, used *int, most int, reason Code, wait time.Duration, now time.Time) {
-	if *used >= most {
+func (m *Message) retry(c *Change, used *int, most int, reason Code, wait time.Duration, o Outcome, now time.Time) {
+	switch {
+	case o.Uncounted:
+	case *used >= most:
 		m.fail(c, reason, GrantReturn)
 		return
+	default:
+		*used++
 	}
-	*used++
 	c.DueAt = latest(c.DueAt, now.Add(wait))
 }
 

@@ -3,18 +3,33 @@ package hongyan
 import (
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 const redacted = "redacted"
 
-// secret keeps a value out of every printed form; only Reveal hands it out.
-type secret struct{ v string }
+// secret keeps a value out of every printed form; only Reveal hands it out. The value stands
+// behind a handle because fmt calls no method of an unexported field: printed as a part of
+// another struct, a string would show. Two secrets are == if their values are.
+type secret struct{ v unique.Handle[string] }
+
+func newSecret(v string) secret {
+	if v == "" {
+		return secret{}
+	}
+	return secret{unique.Make(v)}
+}
 
 // Reveal is the one way to the clear value. Call it where the value leaves for its purpose, never to print.
-func (s secret) Reveal() string { return s.v }
+func (s secret) Reveal() string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.v.Value()
+}
 
 // IsZero reports whether there is no value.
-func (s secret) IsZero() bool { return s.v == "" }
+func (s secret) IsZero() bool { return s == secret{} }
 
 func (s secret) String() string               { return redacted }
 func (s secret) GoString() string             { return redacted }
@@ -35,13 +50,13 @@ type SessionKey struct{ secret }
 type APIKeySecret struct{ secret }
 
 // NewAppSecret wraps a clear AppSecret.
-func NewAppSecret(v string) AppSecret { return AppSecret{secret{v}} }
+func NewAppSecret(v string) AppSecret { return AppSecret{newSecret(v)} }
 
 // NewAccessToken wraps a clear access token.
-func NewAccessToken(v string) AccessToken { return AccessToken{secret{v}} }
+func NewAccessToken(v string) AccessToken { return AccessToken{newSecret(v)} }
 
 // NewSessionKey wraps a clear session_key.
-func NewSessionKey(v string) SessionKey { return SessionKey{secret{v}} }
+func NewSessionKey(v string) SessionKey { return SessionKey{newSecret(v)} }
 
 // NewAPIKeySecret wraps a clear API key.
-func NewAPIKeySecret(v string) APIKeySecret { return APIKeySecret{secret{v}} }
+func NewAPIKeySecret(v string) APIKeySecret { return APIKeySecret{newSecret(v)} }

@@ -223,7 +223,8 @@ type ReportResult struct {
 	// Counted is the number of grants it added: 1 or 0.
 	Counted int64 `json:"counted"`
 	// Note says why an accept added nothing: duplicate, inferred (already counted by a message that
-	// WeChat accepted), limit, long_term, or not_accept.
+	// WeChat accepted), already_gone (WeChat said after that tap that none was left), limit,
+	// long_term, or not_accept.
 	Note         string       `json:"note,omitempty"`
 	Subscription Subscription `json:"subscription"`
 }
