@@ -34,7 +34,7 @@ func (l *Ledger) CreateKey(ctx context.Context, k hongyan.APIKey, idem *Idempote
 	hash := sha256.Sum256([]byte(k.Key))
 	scopes, _ := json.Marshal(k.Scopes)
 	apps, _ := json.Marshal(k.Apps)
-	err := l.write(ctx, "create API key", func(t *txn) error {
+	err := l.change(ctx, "create API key", func(t *txn) error {
 		if _, err := t.exec(`/* ledger.CreateKey */ INSERT INTO api_keys (id, hash, name, scopes, apps, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, 0)`,
 			string(k.ID), hash[:], k.Name, string(scopes), string(apps), ms(k.CreatedAt)); err != nil {
 			return err
@@ -44,7 +44,7 @@ func (l *Ledger) CreateKey(ctx context.Context, k hongyan.APIKey, idem *Idempote
 	if err != nil {
 		return hongyan.APIKey{}, err
 	}
-	return k, l.reloadKeys(ctx)
+	return k, nil
 }
 
 func checkKey(k hongyan.APIKey) error {
@@ -97,17 +97,13 @@ func scanKey(r *sql.Rows, more ...any) (hongyan.APIKey, error) {
 
 // RevokeKey ends a key at once. Revoking it again changes nothing.
 func (l *Ledger) RevokeKey(ctx context.Context, id hongyan.APIKeyID) error {
-	err := l.write(ctx, "revoke API key", func(t *txn) error {
+	return l.change(ctx, "revoke API key", func(t *txn) error {
 		n, err := t.exec(`/* ledger.RevokeKey */ UPDATE api_keys SET revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END WHERE id = ?`, t.now, string(id))
 		if err == nil && n == 0 {
 			return hongyan.Errorf(hongyan.CodeNotFound, "There is no API key %s.", id)
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return l.reloadKeys(ctx)
 }
 
 // Authenticate finds the key of a clear form.

@@ -80,7 +80,8 @@ func (l *Ledger) template(id hongyan.AppID, ref string) (*appEntry, *templateEnt
 	return a, t, nil
 }
 
-// reload reads apps, templates, pauses and keys into memory.
+// reload reads apps, templates, pauses and keys into memory. Only one runs at a time
+// ([Ledger.change]), or an older reading could replace a newer one.
 func (l *Ledger) reload(ctx context.Context) error {
 	if err := l.reloadKeys(ctx); err != nil {
 		return err
@@ -150,7 +151,7 @@ func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.
 	if err != nil {
 		return hongyan.App{}, fmt.Errorf("encode settings: %w", err)
 	}
-	err = l.write(ctx, "create app", func(t *txn) error {
+	err = l.change(ctx, "create app", func(t *txn) error {
 		no, err := t.nextNo("apps")
 		if err != nil {
 			return err
@@ -169,9 +170,6 @@ func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.
 		return t.remember(idem, 201, string(app.AppID))
 	})
 	if err != nil {
-		return hongyan.App{}, err
-	}
-	if err := l.reload(ctx); err != nil {
 		return hongyan.App{}, err
 	}
 	return l.App(app.AppID)
@@ -212,7 +210,7 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 	if err != nil {
 		return hongyan.App{}, err
 	}
-	err = l.write(ctx, "update app", func(t *txn) error {
+	err = l.change(ctx, "update app", func(t *txn) error {
 		if u.Name != nil {
 			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET name = ?, updated_at = ? WHERE no = ?`, *u.Name, t.now, e.no); err != nil {
 				return err
@@ -242,9 +240,6 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 		return nil
 	})
 	if err != nil {
-		return hongyan.App{}, err
-	}
-	if err := l.reload(ctx); err != nil {
 		return hongyan.App{}, err
 	}
 	l.nudgeDue()
@@ -281,7 +276,7 @@ func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) e
 	if p.Since.IsZero() {
 		p.Since = l.now()
 	}
-	err = l.write(ctx, "pause", func(t *txn) error {
+	return l.change(ctx, "pause", func(t *txn) error {
 		q := `/* ledger.Pause */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND key = ?`
 		if !p.Manual() {
 			q += ` AND probe_at > 0`
@@ -293,20 +288,15 @@ func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) e
 			e.no, p.Scope, p.Key, p.Reason, p.Errcode, p.Detail, ms(p.Since), ms(p.ProbeAt), p.Probes)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return l.reload(ctx)
 }
 
-// Resume ends a pause; ending one that is not there changes nothing. onlySystem leaves
-// pauses made by hand alone.
+// Resume ends a pause; ending one that is not there changes nothing.
 func (l *Ledger) Resume(ctx context.Context, id hongyan.AppID, scope hongyan.PauseScope, key string, by Resumer) error {
 	e, err := l.app(id)
 	if err != nil {
 		return err
 	}
-	err = l.write(ctx, "resume", func(t *txn) error {
+	err = l.change(ctx, "resume", func(t *txn) error {
 		q := `/* ledger.Resume */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND key = ?`
 		if by == ResumeBySystem {
 			q += ` AND probe_at > 0`
@@ -315,9 +305,6 @@ func (l *Ledger) Resume(ctx context.Context, id hongyan.AppID, scope hongyan.Pau
 		return err
 	})
 	if err != nil {
-		return err
-	}
-	if err := l.reload(ctx); err != nil {
 		return err
 	}
 	l.nudgeDue()

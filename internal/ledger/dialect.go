@@ -145,7 +145,7 @@ type txn struct {
 	tx    *sql.Tx
 	now   int64    // ms; one time for the whole transaction
 	after []func() // runs once it is committed
-	undo  []func() // runs if it is not
+	undo  []func() // runs if it is rolled back
 }
 
 func (t *txn) exec(query string, args ...any) (int64, error) {
@@ -194,11 +194,33 @@ func eachRow(rs *sql.Rows, scan func(*sql.Rows) error) error {
 	return rs.Err()
 }
 
+// errBegin is in the error of a transaction that could not begin: nothing in it was at fault,
+// so trying its parts one by one would only wait as often.
+var errBegin = errors.New("begin")
+
 // write runs f in one transaction, commits it and then runs what f left in after.
 func (l *Ledger) write(ctx context.Context, what string, f func(*txn) error) error {
+	l.vocabulary.RLock()
+	defer l.vocabulary.RUnlock()
+	return l.transact(ctx, what, f)
+}
+
+// change is a write that apps, templates, pauses or keys are changed by. Until memory knows
+// of it too, no other transaction runs: each sees the vocabulary as it was committed.
+func (l *Ledger) change(ctx context.Context, what string, f func(*txn) error) error {
+	l.vocabulary.Lock()
+	defer l.vocabulary.Unlock()
+	if err := l.transact(ctx, what, f); err != nil {
+		return err
+	}
+	// It is committed, so the caller's patience no longer matters.
+	return l.reload(context.WithoutCancel(ctx))
+}
+
+func (l *Ledger) transact(ctx context.Context, what string, f func(*txn) error) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("%s: begin: %w", what, err)
+		return fmt.Errorf("%s: %w: %w", what, errBegin, err)
 	}
 	t := &txn{ctx: ctx, l: l, tx: tx, now: ms(l.now())}
 	if err := f(t); err != nil {
@@ -220,10 +242,36 @@ func (l *Ledger) write(ctx context.Context, what string, f func(*txn) error) err
 	return nil
 }
 
-func (t *txn) rolledBack() {
-	for _, f := range t.undo {
+func (t *txn) rolledBack() { t.undoTo(mark{}) }
+
+// mark is a place in a transaction to go back to.
+type mark struct{ after, undo int }
+
+// save sets a savepoint. Only one is open at a time.
+func (t *txn) save() (mark, error) {
+	_, err := t.exec(`SAVEPOINT hongyan`)
+	return mark{len(t.after), len(t.undo)}, err
+}
+
+func (t *txn) release() error {
+	_, err := t.exec(`RELEASE SAVEPOINT hongyan`)
+	return err
+}
+
+// rollbackTo takes back everything since the savepoint, in memory too.
+func (t *txn) rollbackTo(m mark) error {
+	if _, err := t.exec(`ROLLBACK TO SAVEPOINT hongyan`); err != nil {
+		return err
+	}
+	t.undoTo(m)
+	return t.release()
+}
+
+func (t *txn) undoTo(m mark) {
+	for _, f := range t.undo[m.undo:] {
 		f()
 	}
+	t.undo, t.after = t.undo[:m.undo], t.after[:m.after]
 }
 
 // sequences hands out integer keys in blocks, so that a key costs no statement.

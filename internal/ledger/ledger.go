@@ -59,6 +59,10 @@ type Ledger struct {
 	seqs  sequences
 	cache appCache
 	keys  keyCache
+	// vocabulary is held while apps, templates, pauses or keys change, shared by all other transactions.
+	vocabulary sync.RWMutex
+	// folded is the time of the newest id that the index by user has, ms: new ids must be later.
+	folded atomic.Int64
 
 	submits *committer[*submitOp]
 	results *committer[*result]
@@ -87,7 +91,6 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{cfg: cfg, log: cfg.Logger, now: cfg.Now, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
-	l.busy.users = make(map[int64]struct{})
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
 	l.results = newCommitter(maxResultBatch, l.commitResults)
 	if err := l.open(ctx); err != nil {
@@ -116,21 +119,28 @@ func (l *Ledger) open(ctx context.Context) (err error) {
 	if err := l.reload(ctx); err != nil {
 		return err
 	}
+	if err := l.readFolded(ctx); err != nil {
+		return err
+	}
 	return l.recount(ctx)
 }
 
 // Run commits submits and results and does the upkeep, until ctx ends; then it writes
-// what is still waiting and returns.
+// what is still waiting and returns. An error says that the database did not let it.
 func (l *Ledger) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	left := 0
 	wg.Go(func() { l.submits.run(ctx) })
-	wg.Go(func() { l.results.run(ctx) })
+	wg.Go(func() { left = l.results.run(ctx) })
 	wg.Go(func() { l.upkeep(ctx) })
 	wg.Wait()
+	if left > 0 {
+		return fmt.Errorf("the database did not take %d results before the stop: their messages will be uncertain at the next start", left)
+	}
 	return nil
 }
 
-// Close closes the database. Call it after Run has returned.
+// Close closes the database. Call it after Run has returned, or instead of it.
 func (l *Ledger) Close() error { return l.closeDB() }
 
 func (l *Ledger) closeDB() error {

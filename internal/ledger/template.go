@@ -57,7 +57,8 @@ func (l *Ledger) SaveTemplates(ctx context.Context, id hongyan.AppID, list []Syn
 	if err != nil {
 		return err
 	}
-	err = l.write(ctx, "save templates", func(t *txn) error {
+	return l.change(ctx, "save templates", func(t *txn) error {
+		a := l.appByNo(a.no) // another sync may just have added some
 		for _, s := range list {
 			if err := t.saveTemplate(a, s); err != nil {
 				return err
@@ -72,10 +73,6 @@ func (l *Ledger) SaveTemplates(ctx context.Context, id hongyan.AppID, list []Syn
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return l.reload(ctx)
 }
 
 // SaveTemplate records one template that was just added at WeChat.
@@ -84,16 +81,12 @@ func (l *Ledger) SaveTemplate(ctx context.Context, id hongyan.AppID, s SyncedTem
 	if err != nil {
 		return err
 	}
-	err = l.write(ctx, "save template", func(t *txn) error {
-		if err := t.saveTemplate(a, s); err != nil {
+	return l.change(ctx, "save template", func(t *txn) error {
+		if err := t.saveTemplate(l.appByNo(a.no), s); err != nil {
 			return err
 		}
 		return t.remember(idem, 201, s.TemplateID)
 	})
-	if err != nil {
-		return err
-	}
-	return l.reload(ctx)
 }
 
 func (t *txn) saveTemplate(a *appEntry, s SyncedTemplate) error {
@@ -121,10 +114,14 @@ func (t *txn) saveTemplate(a *appEntry, s SyncedTemplate) error {
 	return nil
 }
 
-// clearCounters ends the counts of a template that is not counted after all.
+// clearCounters ends the counts of a template that is not counted after all, and lets go
+// what was held for want of a grant: there, who has not refused may be sent to.
 func (t *txn) clearCounters(templateNo int64) error {
+	if _, err := t.exec(`/* ledger.clearCounters */ UPDATE messages SET reserved = 0 WHERE template_no = ? AND state IN (2, 3, 4, 9) AND reserved > 0`, templateNo); err != nil {
+		return err
+	}
 	var users []int64
-	if err := t.rows(`/* ledger.clearCounters */ SELECT user_no FROM grants WHERE template_no = ? AND (available > 0 OR taken > 0)`, []any{templateNo}, func(r *sql.Rows) error {
+	if err := t.rows(`/* ledger.clearCounters */ SELECT user_no FROM grants WHERE template_no = ?`, []any{templateNo}, func(r *sql.Rows) error {
 		var u int64
 		err := r.Scan(&u)
 		users = append(users, u)
@@ -139,16 +136,19 @@ func (t *txn) clearCounters(templateNo int64) error {
 		if err != nil {
 			return err
 		}
-		n := g.Available + g.Taken
-		g.VoidAvailable(g.Available)
-		g.VoidTaken(g.Taken)
-		g.dirty = true
-		if err := t.addEntry(k, entry{source: hongyan.SourceKind, voided: n, at: t.now}); err != nil {
-			return err
+		if n := g.Available + g.Taken; n > 0 {
+			g.VoidAvailable(g.Available)
+			g.VoidTaken(g.Taken)
+			g.dirty = true
+			if err := t.addEntry(k, entry{source: hongyan.SourceKind, voided: n, at: t.now}); err != nil {
+				return err
+			}
 		}
-	}
-	if _, err := t.exec(`/* ledger.clearCounters */ UPDATE messages SET reserved = 0 WHERE template_no = ? AND state IN (2, 3, 4, 9) AND reserved > 0`, templateNo); err != nil {
-		return err
+		if g.Standing != hongyan.StandingReject && g.Standing != hongyan.StandingBan {
+			if err := t.serve(k, g, 0); err != nil {
+				return err
+			}
+		}
 	}
 	return t.flush(gs)
 }
@@ -193,7 +193,7 @@ func (l *Ledger) SetAlias(ctx context.Context, id hongyan.AppID, ref, alias stri
 	if len(alias) > 64 || a.templates[alias] != nil {
 		return hongyan.Template{}, hongyan.Invalid("/alias", "length", "An alias is at most 64 bytes and no template_id of the app.")
 	}
-	err = l.write(ctx, "set alias", func(t *txn) error {
+	err = l.change(ctx, "set alias", func(t *txn) error {
 		var v any
 		if alias != "" {
 			v = alias
@@ -207,9 +207,6 @@ func (l *Ledger) SetAlias(ctx context.Context, id hongyan.AppID, ref, alias stri
 	if err != nil {
 		return hongyan.Template{}, err
 	}
-	if err := l.reload(ctx); err != nil {
-		return hongyan.Template{}, err
-	}
 	return l.Template(id, te.template.TemplateID)
 }
 
@@ -219,7 +216,7 @@ func (l *Ledger) MarkTemplate(ctx context.Context, id hongyan.AppID, ref string,
 	if err != nil {
 		return err
 	}
-	err = l.write(ctx, "mark template", func(t *txn) error {
+	return l.change(ctx, "mark template", func(t *txn) error {
 		if gone {
 			_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET gone_at = ? WHERE no = ? AND gone_at = 0`, t.now, te.no)
 			return err
@@ -227,8 +224,4 @@ func (l *Ledger) MarkTemplate(ctx context.Context, id hongyan.AppID, ref string,
 		_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET stale = 1 WHERE no = ?`, te.no)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return l.reload(ctx)
 }
