@@ -16,16 +16,17 @@ var (
 
 // States as the database has them; the partial indexes of the schema name these numbers.
 const (
-	stHeld      = 1
-	stScheduled = 2
-	stQueued    = 3
-	stSending   = 4
-	stAccepted  = 5
-	stDelivered = 6
-	stFailed    = 8
-	stUncertain = 9
-	stCanceled  = 10
-	stExpired   = 11
+	stHeld        = 1
+	stScheduled   = 2
+	stQueued      = 3
+	stSending     = 4
+	stAccepted    = 5
+	stDelivered   = 6
+	stUndelivered = 7
+	stFailed      = 8
+	stUncertain   = 9
+	stCanceled    = 10
+	stExpired     = 11
 )
 
 // Flags of a message.
@@ -33,7 +34,8 @@ const (
 	flagEarlierUnclear = 1
 	flagHeldOnce       = 2
 	flagResent         = 4
-	flagNotAdmitted    = 8 // reserve: send, and its grant was not asked for yet
+	flagNotAdmitted    = 8  // reserve: send, and its grant was not asked for yet
+	flagGivenUp        = 16 // uncertain for a week: its grant was given up, and it takes no other
 )
 
 // Kinds as WeChat numbers them.

@@ -30,28 +30,23 @@ func (l *Ledger) RecordAttempt(job *Job, o hongyan.Outcome) {
 // it has, no new call to WeChat may start: what it came to could not be remembered.
 func (l *Ledger) Stalled() bool { return l.results.waiting() > time.Second }
 
-// commitResults writes a batch of results, together if possible, one by one if not, and
-// again until all are written.
-func (l *Ledger) commitResults(ctx context.Context, batch []*result) {
-	wait := 10 * time.Millisecond
-	for len(batch) > 0 {
-		err := l.writeResults(ctx, batch)
-		if err == nil {
-			return
-		}
-		l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
-		var left []*result
-		for _, r := range batch {
-			if len(batch) == 1 || l.writeResults(ctx, []*result{r}) != nil {
-				left = append(left, r)
-			}
-		}
-		batch = left
-		if len(batch) > 0 {
-			time.Sleep(wait)
-			wait = min(2*wait, time.Second)
+// commitResults writes a batch of results, together if possible, one by one if not. It
+// answers those that it could not write.
+func (l *Ledger) commitResults(ctx context.Context, batch []*result) (left []*result) {
+	err := l.writeResults(ctx, batch)
+	if err == nil {
+		return nil
+	}
+	l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
+	if len(batch) == 1 || errors.Is(err, errBegin) {
+		return batch
+	}
+	for _, r := range batch {
+		if l.writeResults(ctx, []*result{r}) != nil {
+			left = append(left, r)
 		}
 	}
+	return left
 }
 
 func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
@@ -71,16 +66,12 @@ func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
 	if err != nil {
 		return err
 	}
-	users := make([]int64, len(batch))
-	for i, r := range batch {
-		users[i] = r.job.user
+	settled := make(map[hongyan.AppID]int)
+	for _, r := range batch {
+		l.busy.release(r.job)
+		settled[r.job.Message.App]++
 	}
-	l.busy.release(users)
 	if l.lane.Settled != nil {
-		settled := make(map[hongyan.AppID]int)
-		for _, r := range batch {
-			settled[r.job.Message.App]++
-		}
 		for id, n := range settled {
 			l.lane.Settled(id, n)
 		}
@@ -121,17 +112,14 @@ func (t *txn) resultRows(batch []*result) (map[int64]*resultRow, error) {
 }
 
 // record settles one attempt. Guarded by (id, attempt, owner): a result that comes after
-// somebody else took the lease over is evidence, not a command.
+// the lease was taken over is evidence; it still settles a message that nothing else has.
 func (t *txn) record(gs grants, r *result, w *resultRow) error {
 	if w == nil {
 		return errors.New("record attempt: the message is gone")
 	}
-	mine := w.state == stSending && w.attempt == r.job.attempt && w.owner == t.l.owner
-	if !mine && (w.state != stUncertain || w.attempt != r.job.attempt) {
+	sending := w.state == stSending && w.owner == t.l.owner
+	if w.attempt != r.job.attempt || !sending && w.state != stUncertain {
 		return t.late(gs, r, w)
-	}
-	if r.o.Class == hongyan.OutcomeGiveBack && !mine {
-		return nil
 	}
 	c := r.job.Message.Apply(r.o, at(t.now))
 	if c.State == hongyan.StateQueued && ms(c.DueAt) > w.expires {
@@ -151,27 +139,72 @@ func (t *txn) record(gs grants, r *result, w *resultRow) error {
 
 // writeChange writes the message's own row.
 func (t *txn) writeChange(r *result, w *resultRow, c hongyan.Change, reserved int64) error {
+	if !r.o.Called() {
+		return t.uncall(r, w, c, reserved)
+	}
 	var resend, due any
 	if c.Resend {
-		resend = ms(r.job.LeaseUntil.Add(time.Minute))
+		resend = max(ms(r.job.LeaseUntil), t.now) + resendAfter.Milliseconds()
 	}
-	attempt, expires := w.attempt, w.expires
+	expires := w.expires
 	switch c.State {
 	case hongyan.StateQueued:
 		due = ms(c.DueAt)
 		t.after = append(t.after, t.l.nudgeDue)
 	case hongyan.StateHeld:
 		expires = ms(c.HoldTo)
-	}
-	if r.o.Class == hongyan.OutcomeGiveBack {
-		attempt-- // no call was made, and none will be under this number
+		o, err := t.optionsOf(w.seq)
+		if err != nil {
+			return err
+		}
+		if o.ExpiresAt != 0 {
+			expires = min(expires, o.ExpiresAt)
+		}
 	}
 	class, errcode, errmsg, msgid := attemptColumns(r.o)
-	_, err := t.exec(`/* ledger.record */ UPDATE messages SET state = ?, reason = ?, reserved = ?, due_at = COALESCE(?, due_at), expires_at = ?, busy = ?, same_user = ?, unsent = ?, flags = ?, attempt = ?,
+	_, err := t.exec(`/* ledger.record */ UPDATE messages SET state = ?, reason = ?, reserved = ?, due_at = COALESCE(?, due_at), expires_at = ?, busy = ?, same_user = ?, unsent = ?, flags = ?,
 		class = ?, errcode = ?, errmsg = ?, msgid = ?, started_at = ?, ended_at = ?, resend_at = ?, updated_at = ? WHERE seq = ? AND state = ? AND attempt = ?`,
-		code(stateWords, c.State), string(c.Reason), reserved, due, expires, c.Progress.Busy, c.Progress.SameUser, c.Progress.Unsent, flagsOf(c.Progress), attempt,
+		code(stateWords, c.State), string(c.Reason), reserved, due, expires, c.Progress.Busy, c.Progress.SameUser, c.Progress.Unsent, flagsOf(c.Progress),
 		class, errcode, errmsg, msgid, or(ms(r.o.StartedAt), w.startedAt), or(ms(r.o.EndedAt), t.now), resend, t.now, w.seq, w.state, w.attempt)
 	return err
+}
+
+// uncall takes an attempt back that made no call: its number is free again, the attempt
+// before it is the latest, and the message keeps its place in the queue.
+func (t *txn) uncall(r *result, w *resultRow, c hongyan.Change, reserved int64) error {
+	due := any(nil)
+	if c.State == hongyan.StateQueued {
+		if !r.o.RetryAt.IsZero() {
+			due = ms(c.DueAt)
+		}
+		t.after = append(t.after, t.l.nudgeDue)
+	}
+	var class, errmsg sql.NullString
+	var errcode, msgid sql.NullInt64
+	var started, ended int64
+	err := t.row(`/* ledger.uncall */ SELECT class, errcode, errmsg, msgid, started_at, ended_at FROM attempts WHERE seq = ? AND attempt = ?`,
+		[]any{w.seq, w.attempt - 1}, &class, &errcode, &errmsg, &msgid, &started, &ended)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if _, err := t.exec(`/* ledger.uncall */ UPDATE messages SET state = ?, reason = ?, reserved = ?, due_at = COALESCE(?, due_at), flags = ?, attempt = attempt - 1,
+		class = ?, errcode = ?, errmsg = ?, msgid = ?, started_at = ?, ended_at = ?, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = ? AND attempt = ?`,
+		code(stateWords, c.State), string(c.Reason), reserved, due, flagsOf(c.Progress), class, errcode, errmsg, msgid, started, ended, t.now, w.seq, w.state, w.attempt); err != nil {
+		return err
+	}
+	_, err = t.exec(`/* ledger.uncall */ DELETE FROM attempts WHERE seq = ? AND attempt = ?`, w.seq, w.attempt-1)
+	return err
+}
+
+// resendAfter is how long after the end of its lease an unclear call may be repeated.
+const resendAfter = time.Minute
+
+func (t *txn) optionsOf(seq int64) (options, error) {
+	var s string
+	if err := t.row(`/* ledger.optionsOf */ SELECT options FROM messages WHERE seq = ?`, []any{seq}, &s); err != nil {
+		return options{}, err
+	}
+	return parseOptions(s)
 }
 
 func flagsOf(p hongyan.Progress) int64 {
@@ -188,11 +221,7 @@ func flagsOf(p hongyan.Progress) int64 {
 	return f
 }
 
-// attemptColumns are an attempt's columns; a row that was only given back had none.
 func attemptColumns(o hongyan.Outcome) (class, errcode, errmsg, msgid any) {
-	if o.Class == hongyan.OutcomeGiveBack || o.Class == hongyan.OutcomeExpired {
-		return nil, nil, nil, nil
-	}
 	class = string(o.Class)
 	if o.Answered() {
 		errcode = o.Errcode
@@ -227,7 +256,8 @@ func (t *txn) settleGrants(gs grants, r *result, w *resultRow, c hongyan.Change)
 	ref := string(r.job.Message.ID)
 	switch c.Grant {
 	case hongyan.GrantSpend:
-		return 0, func() error { return t.infer(k, g, started, ref, hongyan.SourceInferred) }, nil
+		keep, err := t.spend(k, g, started, ref, hongyan.SourceInferred)
+		return keep, nothing, err
 	case hongyan.GrantReturn:
 		if free == 0 {
 			return keep, nothing, nil
@@ -252,6 +282,7 @@ func (t *txn) void(k grantKey, g *grantRow, r *result, w *resultRow, free, start
 	}
 	if g.Kind == hongyan.KindLongTerm {
 		g.Standing, g.dirty = hongyan.StandingReject, true
+		g.zeroAt = max(g.zeroAt, started)
 		return t.addEntry(k, entry{source: source, ref: ref, at: started})
 	}
 	if free > 0 {
@@ -261,24 +292,40 @@ func (t *txn) void(k grantKey, g *grantRow, r *result, w *resultRow, free, start
 			return err
 		}
 	}
-	return t.voidBefore(k, g, started, source, ref, w.seq)
+	if err := t.voidBefore(k, g, started, source, ref, w.seq); err != nil {
+		return err
+	}
+	// What is left was earned after this call began. The message itself may be held for it,
+	// and others have just lost what backed them.
+	return t.serve(k, g, started+1)
 }
 
-// late keeps the outcome of an attempt whose message has moved on: it was resolved, or
-// sent again. If that earlier attempt succeeded after all, a second grant was spent.
+// late keeps the outcome of an attempt whose message has moved on: somebody resolved it, or
+// it is to be sent again, or was. An accept settles what can still be settled; otherwise
+// it is entered as one more grant spent, unless the message holds one for it.
 func (t *txn) late(gs grants, r *result, w *resultRow) error {
-	if r.o.Class == hongyan.OutcomeGiveBack || r.o.Class == hongyan.OutcomeExpired {
+	if !r.o.Called() {
 		return nil
 	}
 	class, errcode, errmsg, msgid := attemptColumns(r.o)
-	if _, err := t.exec(`/* ledger.late */ DELETE FROM attempts WHERE seq = ? AND attempt = ?`, w.seq, r.job.attempt); err != nil {
+	started, ended := or(ms(r.o.StartedAt), w.startedAt), or(ms(r.o.EndedAt), t.now)
+	accepted := r.o.Class == hongyan.OutcomeOK
+	open := w.state == stUncertain || w.state == stQueued || w.state == stScheduled
+	if accepted && open {
+		return t.acceptLate(gs, r, w)
+	}
+	if w.attempt == r.job.attempt {
+		if _, err := t.exec(`/* ledger.late */ UPDATE messages SET class = ?, errcode = ?, errmsg = ?, msgid = ?, started_at = ?, ended_at = ? WHERE seq = ? AND attempt = ?`,
+			class, errcode, errmsg, msgid, started, ended, w.seq, w.attempt); err != nil {
+			return err
+		}
+	} else if err := t.keepAttempt(w.seq, r.job.attempt, class, errcode, errmsg, msgid, started, ended); err != nil {
 		return err
 	}
-	if _, err := t.exec(`/* ledger.late */ INSERT INTO attempts (seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		w.seq, r.job.attempt, class, errcode, errmsg, msgid, ms(r.o.StartedAt), or(ms(r.o.EndedAt), t.now)); err != nil {
-		return err
-	}
-	if r.o.Class != hongyan.OutcomeOK || w.attempt == r.job.attempt && w.state != stFailed {
+	// Accepted, delivered, undelivered: the grant counts as spent. Failed by a person's word:
+	// it was returned. Sending again: one grant is for the call under way.
+	spent := w.state == stAccepted || w.state == stDelivered || w.state == stUndelivered
+	if !accepted || spent && w.attempt == r.job.attempt || w.reserved > 1 {
 		return nil
 	}
 	k := grantKey{w.user, w.template}
@@ -286,5 +333,59 @@ func (t *txn) late(gs grants, r *result, w *resultRow) error {
 	if err != nil {
 		return err
 	}
-	return t.infer(k, g, ms(r.o.StartedAt), string(r.job.Message.ID), hongyan.SourceInferred)
+	n, err := t.spend(k, g, started, string(r.job.Message.ID), hongyan.SourceInferred)
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = t.exec(`/* ledger.late */ UPDATE messages SET reserved = reserved + ? WHERE seq = ?`, n, w.seq)
+	return err
+}
+
+// acceptLate settles a message by the proof that an earlier call delivered it after all.
+func (t *txn) acceptLate(gs grants, r *result, w *resultRow) error {
+	k := grantKey{w.user, w.template}
+	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	if err != nil {
+		return err
+	}
+	class, errcode, errmsg, msgid := attemptColumns(r.o)
+	started, ended := or(ms(r.o.StartedAt), w.startedAt), or(ms(r.o.EndedAt), t.now)
+	keep := w.reserved
+	if w.state != stUncertain {
+		keep = min(keep, 1) // the second was for a call that will not be made now
+	}
+	back := w.reserved - keep
+	if keep == 0 {
+		if keep, err = t.spend(k, g, started, string(r.job.Message.ID), hongyan.SourceInferred); err != nil {
+			return err
+		}
+	}
+	if w.attempt != r.job.attempt {
+		// The row shows the attempt that delivered it; the one after it joins the others.
+		if err := t.archive(w.seq); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(`/* ledger.acceptLate */ DELETE FROM attempts WHERE seq = ? AND attempt = ?`, w.seq, r.job.attempt); err != nil {
+		return err
+	}
+	if _, err := t.exec(`/* ledger.acceptLate */ UPDATE messages SET state = 5, reason = '', reserved = ?, attempt = ?, class = ?, errcode = ?, errmsg = ?, msgid = ?, started_at = ?, ended_at = ?, resend_at = NULL, updated_at = ? WHERE seq = ?`,
+		keep, r.job.attempt, class, errcode, errmsg, msgid, started, ended, t.now, w.seq); err != nil {
+		return err
+	}
+	if back == 0 {
+		return nil
+	}
+	g.Return(back)
+	g.dirty = true
+	return t.serve(k, g, 0)
+}
+
+func (t *txn) keepAttempt(seq, attempt int64, class, errcode, errmsg, msgid any, started, ended int64) error {
+	if _, err := t.exec(`/* ledger.keepAttempt */ DELETE FROM attempts WHERE seq = ? AND attempt = ?`, seq, attempt); err != nil {
+		return err
+	}
+	_, err := t.exec(`/* ledger.keepAttempt */ INSERT INTO attempts (seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		seq, attempt, class, errcode, errmsg, msgid, started, ended)
+	return err
 }
