@@ -23,7 +23,9 @@ type Idempotency struct {
 
 // IdempotencyRecord is what is kept of an answer: never a secret, only where to find the resource.
 type IdempotencyRecord struct {
-	Status   int
+	Status int
+	// Resource is the id of what was made. For messages: one id a submission, joined by
+	// commas, with "!" and a code in the place of one that a permissive batch refused.
 	Resource string
 }
 
