@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -93,44 +95,58 @@ func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, erro
 	if err != nil {
 		return nil, err
 	}
-	if req.Max <= 0 || !req.Probe && (a.paused(hongyan.PauseApp, "") != nil || a.paused(hongyan.PausePath, hongyan.SendPath) != nil) {
+	if req.Max <= 0 || !req.Probe && a.blocked() {
 		return nil, nil
 	}
 	var jobs []*Job
-	var users []int64
 	err = l.write(ctx, "claim sends", func(t *txn) error {
-		gs := make(grants)
-		rows, err := l.candidates(t, a, req)
-		if err != nil {
-			return err
-		}
-		for _, c := range rows {
-			if len(jobs) == req.Max {
-				break
-			}
-			if !l.busy.take(c.user) {
-				continue
-			}
-			j, err := t.claim(gs, c.seq)
-			if err != nil {
-				l.busy.release([]int64{c.user})
-				return err
-			}
-			if j == nil {
-				l.busy.release([]int64{c.user})
-				continue
-			}
-			j.probe = req.Probe || req.ProbeTemplate != ""
-			jobs, users = append(jobs, j), append(users, c.user)
-		}
-		return t.flush(gs)
+		jobs, err = t.claims(l.appByNo(a.no), req)
+		return err
 	})
 	if err != nil {
-		l.busy.release(users)
+		l.busy.release(jobs...)
 		return nil, err
 	}
-	l.backlog.set(a.no, l.backlog.queued(a.no)-int64(len(jobs)))
+	l.backlog.add(a.no, -int64(len(jobs)), 0)
 	return jobs, nil
+}
+
+// claims leases the best candidates. With an error it answers what it had leased until then.
+func (t *txn) claims(a *appEntry, req ClaimRequest) ([]*Job, error) {
+	if !req.Probe && a.blocked() {
+		return nil, nil
+	}
+	var jobs []*Job
+	gs := make(grants)
+	rows, err := t.l.candidates(t, a, req)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range rows {
+		if len(jobs) == req.Max {
+			break
+		}
+		token, free := t.l.busy.take(c.user)
+		if !free {
+			continue
+		}
+		j, err := t.claim(gs, c.seq)
+		if j == nil || err != nil {
+			t.l.busy.release(&Job{user: c.user, busy: token})
+			if err != nil {
+				return jobs, err
+			}
+			continue
+		}
+		j.busy, j.probe = token, req.Probe || req.ProbeTemplate != ""
+		jobs = append(jobs, j)
+	}
+	return jobs, t.flush(gs)
+}
+
+// blocked reports whether a pause holds back everything the app would send.
+func (a *appEntry) blocked() bool {
+	return a.paused(hongyan.PauseApp, "") != nil || a.paused(hongyan.PausePath, hongyan.SendPath) != nil
 }
 
 type candidate struct{ seq, user, priority, due int64 }
@@ -138,13 +154,17 @@ type candidate struct{ seq, user, priority, due int64 }
 // candidates reads the head of every template's backlog and merges them.
 func (l *Ledger) candidates(t *txn, a *appEntry, req ClaimRequest) ([]candidate, error) {
 	var out []candidate
+	busy := l.busy.snapshot()
 	for _, te := range a.templates {
-		paused := a.paused(hongyan.PauseTemplate, te.template.TemplateID) != nil
+		pause := a.paused(hongyan.PauseTemplate, te.template.TemplateID)
+		// A probe of the app may take a message of a template whose own probe is due too: when
+		// everything is paused for one cause, there is no other.
+		paused := pause != nil && (!req.Probe || pause.Manual() || ms(pause.ProbeAt) > t.now)
 		if req.ProbeTemplate != "" && te.template.TemplateID != req.ProbeTemplate || req.ProbeTemplate == "" && paused {
 			continue
 		}
 		for prio := range int64(len(priorityWords)) {
-			head, err := l.head(t, te.no, prio, t.now, req.Max)
+			head, err := t.head(te.no, prio, req.Max, busy)
 			if err != nil {
 				return nil, err
 			}
@@ -163,52 +183,46 @@ func (l *Ledger) candidates(t *txn, a *appEntry, req ClaimRequest) ([]candidate,
 	return out, nil
 }
 
-// head reads up to n due rows of users that are free. One user with a long queue must not
-// hide everybody behind it, so it reads on past rows of busy users, within a bound.
-func (l *Ledger) head(t *txn, templateNo, priority, now int64, n int) ([]candidate, error) {
+// head reads up to n due rows of users that are not busy, one a user. A user with a long
+// queue must not hide those behind it, so it reads on past such rows; the index alone answers.
+func (t *txn) head(templateNo, priority int64, n int, busy map[int64]int64) ([]candidate, error) {
 	var out []candidate
 	seen := make(map[int64]bool)
-	var due, seq int64 = -1 << 62, 0
-	for range 8 {
-		page := 0
-		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE template_no = ? AND priority = ? AND due_at <= ? AND state IN (2, 3) AND (due_at > ? OR due_at = ? AND seq > ?) ORDER BY due_at, seq LIMIT ?`,
-			[]any{templateNo, priority, now, due, due, seq, n + 64}, func(r *sql.Rows) error {
-				page++
+	due, seq := int64(math.MinInt64), int64(0)
+	for page := n + 64; ; page = min(2*page, headPage) {
+		read := 0
+		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE template_no = ? AND priority = ? AND (due_at, seq) > (?, ?) AND due_at <= ? AND state IN (2, 3) ORDER BY due_at, seq LIMIT ?`,
+			[]any{templateNo, priority, due, seq, t.now, page}, func(r *sql.Rows) error {
+				read++
 				c := candidate{priority: priority}
 				if err := r.Scan(&c.seq, &c.user, &c.due); err != nil {
 					return err
 				}
 				due, seq = c.due, c.seq
-				if len(out) < n && !seen[c.user] && !l.busy.has(c.user) {
+				if _, taken := busy[c.user]; len(out) < n && !seen[c.user] && !taken {
 					seen[c.user] = true
 					out = append(out, c)
 				}
 				return nil
 			})
-		if err != nil || len(out) == n || page < n+64 {
+		if err != nil || len(out) == n || read < page {
 			return out, err
 		}
 	}
-	return out, nil
 }
 
+const headPage = 16_384
+
 // claimable reports whether a claim could take an older due row of the app now.
-func (l *Ledger) claimable(t *txn, a *appEntry, now int64) (bool, error) {
+func (l *Ledger) claimable(t *txn, a *appEntry, busy map[int64]int64) (bool, error) {
 	for _, te := range a.templates {
 		if a.paused(hongyan.PauseTemplate, te.template.TemplateID) != nil {
 			continue
 		}
 		for prio := range int64(len(priorityWords)) {
-			found := false
-			err := t.rows(`/* ledger.claimable */ SELECT user_no FROM messages WHERE template_no = ? AND priority = ? AND due_at <= ? AND state IN (2, 3) ORDER BY due_at LIMIT 8`,
-				[]any{te.no, prio, now}, func(r *sql.Rows) error {
-					var user int64
-					err := r.Scan(&user)
-					found = found || !l.busy.has(user)
-					return err
-				})
-			if err != nil || found {
-				return found, err
+			head, err := t.head(te.no, prio, 1, busy)
+			if err != nil || len(head) > 0 {
+				return len(head) > 0, err
 			}
 		}
 	}
@@ -245,7 +259,7 @@ func (t *txn) claim(gs grants, seq int64) (*Job, error) {
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	j.Message, j.seq, j.user, j.template, j.attempt = w.message, w.seq, w.user, w.template, w.attempt+1
+	j.Message, j.seq, j.app, j.user, j.template, j.attempt = w.message, w.seq, w.app, w.user, w.template, w.attempt+1
 	j.claimed = true
 	j.Message.Status, j.Message.Attempt = hongyan.StateSending, int(j.attempt)
 	return j, nil
@@ -338,17 +352,27 @@ func (l *Ledger) DueApps(ctx context.Context) (due []hongyan.AppID, next time.Ti
 	return due, next, nil
 }
 
-// firstDue is the earliest due time among the app's waiting messages, 0 if none waits.
+// firstDue is the earliest due time among the app's waiting messages, 0 if none waits. What
+// is paused is due when its next probe is, or never while only a person can end the pause.
 func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
 	var first int64
 	for _, te := range a.templates {
+		probe, blocked := int64(0), false
+		for _, p := range []*hongyan.Pause{a.paused(hongyan.PauseApp, ""), a.paused(hongyan.PausePath, hongyan.SendPath), a.paused(hongyan.PauseTemplate, te.template.TemplateID)} {
+			if p != nil {
+				probe, blocked = max(probe, ms(p.ProbeAt)), blocked || p.Manual()
+			}
+		}
+		if blocked {
+			continue
+		}
 		for prio := range len(priorityWords) {
 			var d sql.NullInt64
 			if err := l.rdb.QueryRowContext(ctx, `/* ledger.firstDue */ SELECT MIN(due_at) FROM messages WHERE template_no = ? AND priority = ? AND state IN (2, 3)`, te.no, prio).Scan(&d); err != nil {
-				return 0, err
+				return 0, fmt.Errorf("look for due messages: %w", err)
 			}
-			if d.Valid && (first == 0 || d.Int64 < first) {
-				first = d.Int64
+			if due := max(d.Int64, probe); d.Valid && (first == 0 || due < first) {
+				first = due
 			}
 		}
 	}

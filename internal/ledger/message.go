@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/base64"
@@ -94,7 +95,10 @@ func (l *Ledger) Message(ctx context.Context, id hongyan.MessageID) (*hongyan.Me
 		if err := r.Scan(&n, &class, &errcode, &errmsg, &msgid, &started, &ended); err != nil {
 			return err
 		}
-		m.Attempts = append(m.Attempts, attemptOf(n, class, errcode, errmsg.String, msgid, started, ended))
+		// The row was read a moment before: what was its latest then may stand here by now.
+		if n != w.attempt || w.latest == nil {
+			m.Attempts = append(m.Attempts, attemptOf(n, class, errcode, errmsg.String, msgid, started, ended))
+		}
 		return nil
 	})
 	if err != nil {
@@ -103,8 +107,9 @@ func (l *Ledger) Message(ctx context.Context, id hongyan.MessageID) (*hongyan.Me
 	if w.latest != nil {
 		m.Attempts = append(m.Attempts, *w.latest)
 	}
-	m.Timeline = hongyan.Timeline(m)
+	slices.SortFunc(m.Attempts, func(a, b hongyan.Attempt) int { return a.Number - b.Number })
 	l.showDue(m)
+	m.Timeline = hongyan.Timeline(m)
 	return m, nil
 }
 
@@ -133,15 +138,19 @@ type MessageFilter struct {
 // Messages lists messages, newest first. A page may be shorter than the limit, even empty,
 // while there is a next cursor: a filter that matches little reads a bounded part at a time.
 func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Message, string, error) {
+	f.Limit = pageSize(f.Limit)
 	where := []string{"1 = 1"}
 	var args []any
 	add := func(cond string, vs ...any) { where, args = append(where, cond), append(args, vs...) }
+	var after []byte
+	before := []byte{0xff} // ids lie below it
 	if f.Cursor != "" {
 		id, err := decodeIDCursor(f.Cursor)
 		if err != nil {
 			return nil, "", err
 		}
 		add("m.id < ?", id[:])
+		before = id[:]
 	}
 	if err := l.filterApp(f, add); err != nil {
 		return nil, "", err
@@ -157,7 +166,6 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		case hongyan.StateScheduled:
 			add("m.state = 2 AND m.due_at > ?", now)
 		default:
-			// Written out, so that the partial index is used.
 			add(fmt.Sprintf("m.state = %d", code(stateWords, f.Status)))
 		}
 	}
@@ -165,21 +173,43 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		lo := ulid.ULID{}
 		_ = lo.SetTime(uint64(max(ms(f.Since), 0)))
 		add("m.id >= ?", lo[:])
+		after = lo[:]
 	}
 	if !f.Until.IsZero() {
 		hi := ulid.ULID{}
 		_ = hi.SetTime(uint64(max(ms(f.Until), 0)))
 		add("m.id < ?", hi[:])
+		if bytes.Compare(hi[:], before) < 0 {
+			before = hi[:]
+		}
 	}
 	if f.Tag != "" {
 		b, _ := json.Marshal(f.Tag)
 		add("EXISTS (SELECT 1 FROM json_each(m.options, '$.t') j WHERE j.value = json_extract(?, '$'))", string(b))
 	}
 	from := `messages m`
-	if f.OpenID != "" {
+	var floor []byte // where this page stops reading
+	switch {
+	case f.OpenID != "":
+		user, err := l.userNo(ctx, f.App, f.OpenID)
+		if err != nil || user == 0 {
+			return []hongyan.Message{}, "", err
+		}
 		// The folded index knows the older ones, the young tail is scanned.
-		from = `(SELECT um.id AS uid FROM user_messages um JOIN users x ON x.no = um.user_no WHERE x.openid = ? UNION SELECT y.id FROM messages y JOIN users x ON x.no = y.user_no WHERE x.openid = ? AND y.id > (SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages')) um JOIN messages m ON m.id = um.uid`
-		args = append([]any{f.OpenID, f.OpenID}, args...)
+		from = `(SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > (SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages') AND user_no = ?) um JOIN messages m ON m.id = um.uid`
+		args = append([]any{user, user}, args...)
+	case slices.Contains(restStates, f.Status):
+		add("m.state NOT IN (4, 5, 6)") // the words of the partial index by state
+	default:
+		err := l.rdb.QueryRowContext(ctx, `/* ledger.Messages */ SELECT id FROM messages WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before, listReads).Scan(&floor)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, "", fmt.Errorf("list messages: %w", err)
+		}
+		if bytes.Compare(floor, after) <= 0 {
+			floor = nil
+		} else {
+			add("m.id >= ?", floor)
+		}
 	}
 	q := `/* ledger.Messages */ SELECT ` + messageColumns + ` FROM ` + from + ` JOIN users u ON u.no = m.user_no WHERE ` + strings.Join(where, " AND ") + ` ORDER BY m.id DESC LIMIT ?`
 	rs, err := l.rdb.QueryContext(ctx, q, append(args, f.Limit+1)...)
@@ -203,7 +233,30 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 	if err != nil {
 		return nil, "", fmt.Errorf("list messages: %w", err)
 	}
+	if next == "" && floor != nil {
+		next = encodeIDCursor(hongyan.MessageIDOf(ulid.ULID(floor)))
+	}
 	return out, next, nil
+}
+
+// listReads is how many rows one page of a list looks at.
+const listReads = 20_000
+
+// restStates have an index of their own, because few messages stay in them.
+var restStates = []hongyan.State{hongyan.StateHeld, hongyan.StateScheduled, hongyan.StateQueued, hongyan.StateUndelivered,
+	hongyan.StateFailed, hongyan.StateUncertain, hongyan.StateCanceled, hongyan.StateExpired}
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// pageSize is a list's limit within its bounds.
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return defaultPage
+	}
+	return min(limit, maxPage)
 }
 
 func (l *Ledger) filterApp(f MessageFilter, add func(string, ...any)) error {
@@ -286,6 +339,9 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 	if err != nil {
 		return nil, noMessage(id)
 	}
+	if as != hongyan.StateDelivered && as != hongyan.StateFailed && as != hongyan.StateQueued {
+		return nil, hongyan.Invalid("/as", "not_in_list", "%q is no way to resolve; use one of: delivered, failed, queued.", clipped(string(as)))
+	}
 	err = l.write(ctx, "resolve message", func(t *txn) error {
 		w, err := t.messageRow(u)
 		if err != nil {
@@ -321,25 +377,28 @@ func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {
 	}
 	switch as {
 	case hongyan.StateDelivered:
-		if _, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 6, reason = 'resolved', resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`, t.now, w.seq); err != nil {
-			return err
+		spent := int64(w.message.Reserved)
+		if spent == 0 {
+			if spent, err = t.spend(k, g, w.startedAt, string(w.message.ID), hongyan.SourceResolved); err != nil {
+				return err
+			}
 		}
-		if w.message.Reserved == 0 {
-			return t.infer(k, g, w.startedAt, string(w.message.ID), hongyan.SourceResolved)
-		}
-		return nil
+		_, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 6, reason = 'resolved', reserved = ?, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`, spent, t.now, w.seq)
+		return err
 	case hongyan.StateFailed:
 		if _, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 8, reason = 'resolved', reserved = 0, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`, t.now, w.seq); err != nil {
 			return err
 		}
 		return t.giveGrants(gs, w, int64(w.message.Reserved))
-	case hongyan.StateQueued:
+	default: // queued
+		if w.flags&flagResent != 0 {
+			return hongyan.Errorf(hongyan.CodeConflict, "The message was sent again once already; resolve it as delivered or failed.")
+		}
 		if ms(w.message.ExpiresAt) <= t.now {
 			return hongyan.Errorf(hongyan.CodeConflict, "The message expired at %s and is not sent again; resolve it as delivered or failed.", w.message.ExpiresAt.Format(time.RFC3339))
 		}
 		return t.sendAgain(gs, w)
 	}
-	return hongyan.Invalid("/as", "not_in_list", "%q is no way to resolve; use one of: delivered, failed, queued.", clipped(string(as)))
 }
 
 // sendAgain queues an uncertain message once more, with a second grant if there is one,
@@ -360,7 +419,7 @@ func (t *txn) sendAgain(gs grants, w *row) error {
 	if err := t.row(`/* ledger.sendAgain */ SELECT lease_until FROM messages WHERE seq = ?`, []any{w.seq}, &lease); err != nil {
 		return err
 	}
-	due := max(t.now, lease+time.Minute.Milliseconds())
+	due := max(t.now, lease+resendAfter.Milliseconds())
 	_, err = t.exec(`/* ledger.sendAgain */ UPDATE messages SET state = 3, reason = '', reserved = ?, due_at = ?, flags = flags | 5, resend_at = NULL, updated_at = ? WHERE seq = ? AND state = 9`,
 		reserved, due, t.now, w.seq)
 	t.after = append(t.after, t.l.nudgeDue)

@@ -23,6 +23,20 @@ func (t *txn) user(appNo int64, openid hongyan.OpenID) (int64, error) {
 	return no, err
 }
 
+// userNo is the key of a user, 0 for one never seen.
+func (l *Ledger) userNo(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID) (int64, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return 0, err
+	}
+	var no int64
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.userNo */ SELECT no FROM users WHERE app_no = ? AND openid = ?`, a.no, openid).Scan(&no)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("read user: %w", err)
+	}
+	return no, nil
+}
+
 // Login is what code2Session said about a user.
 type Login struct {
 	OpenID     hongyan.OpenID
@@ -117,6 +131,7 @@ func (l *Ledger) Users(ctx context.Context, id hongyan.AppID, external string, l
 	if err != nil {
 		return nil, "", err
 	}
+	limit = pageSize(limit)
 	var after int64
 	if cursor != "" {
 		if err := decodeCursor(cursor, &after); err != nil {

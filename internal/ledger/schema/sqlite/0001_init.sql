@@ -84,7 +84,7 @@ CREATE TABLE grants (
   available   INTEGER NOT NULL,
   taken       INTEGER NOT NULL,
   voided      INTEGER NOT NULL,
-  zero_at     INTEGER NOT NULL,    -- begin of the latest attempt that WeChat answered 43101
+  zero_at     INTEGER NOT NULL,    -- WeChat had none then: begin of the latest attempt answered 43101 (or a reject, where the app voids on it)
   updated_at  INTEGER NOT NULL,
   PRIMARY KEY (user_no, template_no)
 ) WITHOUT ROWID;
@@ -136,7 +136,7 @@ CREATE TABLE messages (
   busy        INTEGER NOT NULL,
   same_user   INTEGER NOT NULL,
   unsent      INTEGER NOT NULL,
-  flags       INTEGER NOT NULL,    -- 1 an earlier attempt was unclear, 2 held once, 4 sent again, 8 not yet admitted (reserve: send)
+  flags       INTEGER NOT NULL,    -- 1 an earlier attempt was unclear, 2 held once, 4 sent again, 8 not yet admitted (reserve: send), 16 its grant was given up
   attempt     INTEGER NOT NULL,
   owner       INTEGER NOT NULL,
   lease_until INTEGER NOT NULL,
@@ -153,8 +153,9 @@ CREATE TABLE messages (
   updated_at  INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX messages_id ON messages (id);
--- By template, so that the backlog of a paused one is never read.
-CREATE INDEX messages_due ON messages (template_no, priority, due_at) WHERE state IN (2, 3);
+-- By template, so that the backlog of a paused one is never read; with the user, so that
+-- rows of busy users are passed over without being read.
+CREATE INDEX messages_due ON messages (template_no, priority, due_at, seq, user_no) WHERE state IN (2, 3);
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE state IN (1, 2, 3);
 CREATE INDEX messages_live ON messages (user_no, template_no) WHERE state IN (1, 2, 3, 4, 9);
 CREATE INDEX messages_leased ON messages (lease_until) WHERE state = 4;
