@@ -1,0 +1,42 @@
+package ledgertest
+
+import (
+	"testing"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// Run is the conformance suite. open makes an empty database; every test has its own.
+func Run(t *testing.T, open func(testing.TB) *Database) {
+	for name, test := range map[string]func(*testing.T, func(testing.TB) *Database){
+		"Submit": testSubmit, "Claim": testClaim, "Record": testRecord, "Report": testReport,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open)
+		})
+	}
+}
+
+// cases runs subtests, each with an open ledger of its own, and checks afterwards that no
+// user stayed busy and no place of the lane was lost.
+func cases(t *testing.T, open func(testing.TB) *Database, settings hongyan.AppSettings, tests map[string]func(*Env)) {
+	t.Helper()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := Open(t, open(t), settings)
+			test(e)
+			if !t.Failed() && e.stop != nil {
+				e.WantIdle()
+				e.wantSound()
+			}
+		})
+	}
+}
+
+// fresh is the app of most tests: a user's first accept makes the count exact.
+var fresh = hongyan.AppSettings{History: hongyan.HistoryNew}
+
+// existing is an app whose users may hold grants from before.
+var existing = hongyan.AppSettings{}
