@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -216,9 +217,10 @@ type page[T any] struct {
 // pages goes through a list, page by page. It ends after the first error.
 func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
+		q := query
 		for {
 			var p page[T]
-			if err := c.do(ctx, call{method: http.MethodGet, path: path, query: query}, &p); err != nil {
+			if err := c.do(ctx, call{method: http.MethodGet, path: path, query: q}, &p); err != nil {
 				yield(*new(T), err)
 				return
 			}
@@ -230,18 +232,13 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values)
 			if p.NextCursor == "" {
 				return
 			}
-			query = clone(query)
-			query.Set("cursor", p.NextCursor)
+			q = maps.Clone(q) // a range over the same list starts anew
+			if q == nil {
+				q = url.Values{}
+			}
+			q.Set("cursor", p.NextCursor)
 		}
 	}
-}
-
-func clone(q url.Values) url.Values {
-	out := url.Values{}
-	for k, v := range q {
-		out[k] = v
-	}
-	return out
 }
 
 // get reads one thing.

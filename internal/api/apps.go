@@ -3,8 +3,11 @@ package api
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
@@ -124,11 +127,19 @@ func (s *server) listApps(ctx context.Context, _ *none) (list[hongyan.App], erro
 func (s *server) getApp(_ context.Context, in *InApp) (hongyan.App, error) { return s.l.App(in.App) }
 
 type appUpdate struct {
-	Name     *string `json:"name,omitempty" maxLength:"100"`
-	Settings rawJSON `json:"settings,omitempty"`
-	Secret   *string `json:"secret,omitempty" doc:"A new AppSecret; tried at WeChat before it replaces the old one."`
+	Name     *string     `json:"name,omitempty" maxLength:"100"`
+	Settings rawSettings `json:"settings,omitempty"`
+	Secret   *string     `json:"secret,omitempty" doc:"A new AppSecret; tried at WeChat before it replaces the old one."`
 	// SkipCheck is for a server that cannot reach WeChat at the moment.
 	SkipCheck bool `json:"skip_check,omitempty" doc:"Replace the AppSecret without trying it."`
+}
+
+// rawSettings are settings of which only the keys that are there count.
+type rawSettings string
+
+// Schema is for the API's description.
+func (rawSettings) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[hongyan.AppSettings](), true, "")
 }
 
 func (s *server) updateApp(ctx context.Context, in *InApp, b *appUpdate) (hongyan.App, error) {

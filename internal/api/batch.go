@@ -3,7 +3,10 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
@@ -15,8 +18,16 @@ var batchRoute = route{"POST /v1/messages/batch", "submit-batch", "messages", se
 	"strict (default): all or none, in one transaction. permissive: each by itself; items has a status or an error for each, in order."}
 
 type batchRequest struct {
-	Messages []rawJSON `json:"messages" minItems:"1" maxItems:"1000"`
-	Mode     batchMode `json:"mode,omitempty" enum:"strict,permissive"`
+	Messages []rawSubmission `json:"messages" minItems:"1" maxItems:"1000"`
+	Mode     batchMode       `json:"mode,omitempty" enum:"strict,permissive"`
+}
+
+// rawSubmission is one message of a batch, which has faults of its own.
+type rawSubmission string
+
+// Schema is for the API's description.
+func (rawSubmission) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[hongyan.Submission](), true, "")
 }
 
 type batchMode string
@@ -94,7 +105,7 @@ func (req *batchRequest) check() error {
 
 // decodeBatch reads the messages. fates has a place for each; those that could not be read
 // have their error already, the others are subs, and at says where each belongs.
-func (s *server) decodeBatch(x *exchange, raws []rawJSON) (subs []hongyan.Submission, at []int, fates []ledger.SubmitResult) {
+func (s *server) decodeBatch(x *exchange, raws []rawSubmission) (subs []hongyan.Submission, at []int, fates []ledger.SubmitResult) {
 	fates = make([]ledger.SubmitResult, len(raws))
 	for i, raw := range raws {
 		var sub hongyan.Submission

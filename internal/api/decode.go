@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -15,9 +14,6 @@ import (
 
 // maxFaults is how many faults one body is told; the rest are more of the same.
 const maxFaults = 100
-
-// rawJSON is a value left as it came, to be decoded later; see [decodeInto].
-type rawJSON string
 
 // decode reads one JSON text into v, a pointer to a struct, and names every fault at once:
 // unknown and repeated fields, wrong types, broken text. Fields that the text does not name
@@ -52,10 +48,10 @@ type decoder struct {
 	faults []hongyan.FieldError
 }
 
-// step is one level of the path to the value that is read: a member or, without a name, an item.
+// step is one level of the path to the value that is read: a member, or an item of a list.
 type step struct {
 	name string
-	item int
+	item int // counted from 1; 0 for a member
 }
 
 // err is all faults as one error; nil without any.
@@ -101,8 +97,8 @@ func (d *decoder) add(f hongyan.FieldError) {
 func (d *decoder) pointer() string {
 	p := d.base
 	for _, s := range d.path {
-		if s.name == "" {
-			p += "/" + strconv.Itoa(s.item)
+		if s.item > 0 {
+			p += "/" + strconv.Itoa(s.item-1)
 		} else {
 			p += "/" + escapePointer(clip(s.name))
 		}
@@ -181,7 +177,7 @@ func (d *decoder) members(want string, f func(name string)) {
 }
 
 // items reads a list and calls f at each value; f must consume it.
-func (d *decoder) items(want string, f func(i int)) {
+func (d *decoder) items(want string, f func()) {
 	if d.peek() != '[' {
 		d.wrong(want)
 		return
@@ -189,10 +185,10 @@ func (d *decoder) items(want string, f func(i int)) {
 	d.pos++
 	i := 0
 	d.rest(']', func() bool {
-		d.push(step{item: i})
-		f(i)
-		d.pop()
 		i++
+		d.push(step{item: i})
+		f()
+		d.pop()
 		return d.broken == ""
 	})
 }
@@ -206,8 +202,6 @@ var (
 	timeType      = reflect.TypeFor[time.Time]()
 	recipientType = reflect.TypeFor[hongyan.Recipient]()
 	dataType      = reflect.TypeFor[map[string]string]()
-	rawType       = reflect.TypeFor[rawJSON]()
-	textType      = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 func readerOf(t reflect.Type) reader {
@@ -225,7 +219,7 @@ func newReader(t reflect.Type) reader {
 		return readTime
 	case recipientType:
 		return readRecipient
-	case rawType:
+	case reflect.TypeFor[rawSubmission](), reflect.TypeFor[rawSettings]():
 		return readRaw
 	case reflect.TypeFor[templateID]():
 		return readTemplateID
@@ -316,7 +310,7 @@ func readSlice(t reflect.Type) reader {
 	elem := readerOf(t.Elem())
 	return func(d *decoder, v reflect.Value) {
 		out := reflect.MakeSlice(t, 0, 0)
-		d.items("a list", func(int) {
+		d.items("a list", func() {
 			item := reflect.New(t.Elem()).Elem()
 			elem(d, item)
 			out = reflect.Append(out, item)
@@ -340,6 +334,7 @@ func readStringMap(d *decoder, v reflect.Value) {
 	v.Set(reflect.ValueOf(m))
 }
 
+// readRaw leaves a value as it is, to be decoded later; see [decodeInto].
 func readRaw(d *decoder, v reflect.Value) {
 	d.peek()
 	start := d.pos

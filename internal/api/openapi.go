@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"reflect"
 	"strings"
 
@@ -21,6 +22,7 @@ const apiVersion = "1"
 // that serve requests.
 type spec struct {
 	problem    *huma.Response
+	requests   []*huma.Schema
 	json, yaml []byte
 }
 
@@ -35,12 +37,8 @@ func OpenAPI() ([]byte, error) {
 
 // newHuma prepares huma: its own documentation page, schema links and error form stay off.
 func newHuma(s *server) huma.API {
-	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
-	for from, to := range map[reflect.Type]reflect.Type{
-		recipientType: reflect.TypeFor[recipientSchema](), rawType: reflect.TypeFor[submissionSchema](),
-	} {
-		registry.RegisterTypeAlias(from, to)
-	}
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	registry.RegisterTypeAlias(recipientType, reflect.TypeFor[recipientSchema]())
 	s.spec.problem = &huma.Response{Description: "A problem (RFC 9457)", Content: map[string]*huma.MediaType{
 		problemType: {Schema: registry.Schema(reflect.TypeFor[problem](), true, "")}}}
 	return huma.NewAPI(huma.Config{
@@ -71,11 +69,7 @@ var specTags = []*huma.Tag{
 	{Name: "reference", Description: "What codes mean."},
 }
 
-// schemaName is the type's own name, with a capital.
-func schemaName(t reflect.Type, hint string) string {
-	return strings.ReplaceAll(huma.DefaultSchemaNamer(t, hint), "Problem", "Problem")
-}
-
+// recipientSchema describes hongyan.Recipient, which reads its JSON by itself.
 type recipientSchema struct{}
 
 func (recipientSchema) Schema(huma.Registry) *huma.Schema {
@@ -85,19 +79,13 @@ func (recipientSchema) Schema(huma.Registry) *huma.Schema {
 	}}
 }
 
-type submissionSchema struct{}
-
-func (submissionSchema) Schema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[hongyan.Submission](), true, "")
-}
-
 func ptr[T any](v T) *T { return &v }
 
 // body describes the request body of an operation that decodes it itself.
 func (sp *spec) body(api *huma.OpenAPI, rt route, t reflect.Type) {
-	op := operationOf(api, rt)
-	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		"application/json": {Schema: api.Components.Schemas.Schema(t, true, rt.id+"Request")}}}
+	schema := api.Components.Schemas.Schema(t, true, rt.id+"Request")
+	sp.requests = append(sp.requests, schema)
+	operationOf(api, rt).RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 }
 
 // idempotent describes the header of operations that create.
@@ -135,9 +123,8 @@ func (s *server) describe() (err error) {
 	schemas := doc.Components.Schemas.Map()
 	delete(schemas, "ErrorModel") // huma registers its own error form, which never leaves this server
 	delete(schemas, "ErrorDetail")
-	if sub := schemas["Submission"]; sub != nil {
-		dataBothForms(sub)
-	}
+	dataBothForms(schemas["Submission"])
+	s.spec.open(schemas)
 	if s.spec.json, err = json.Marshal(doc); err != nil {
 		return fmt.Errorf("api: describe: %w", err)
 	}
@@ -145,6 +132,39 @@ func (s *server) describe() (err error) {
 		return fmt.Errorf("api: describe: %w", err)
 	}
 	return nil
+}
+
+// open lets answers grow: only what requests are made of refuses fields it does not know.
+// It also takes back huma's habit of calling every list nullable; ours never are.
+func (sp *spec) open(schemas map[string]*huma.Schema) {
+	closed := make(map[*huma.Schema]bool)
+	var visit func(s *huma.Schema)
+	visit = func(s *huma.Schema) {
+		if s != nil && s.Ref != "" {
+			s = schemas[path.Base(s.Ref)]
+		}
+		if s == nil || closed[s] {
+			return
+		}
+		closed[s] = true
+		visit(s.Items)
+		for _, p := range s.Properties {
+			visit(p)
+		}
+	}
+	for _, r := range sp.requests {
+		visit(r)
+	}
+	for _, s := range schemas {
+		if s.AdditionalProperties == false && !closed[s] {
+			s.AdditionalProperties = nil
+		}
+		for _, p := range s.Properties {
+			if p.Type == huma.TypeArray {
+				p.Nullable = false
+			}
+		}
+	}
 }
 
 // dataBothForms says that a value of data is text, or WeChat's object around it.

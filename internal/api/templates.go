@@ -17,11 +17,11 @@ type inTemplate struct {
 }
 
 func (s *server) syncTemplates(ctx context.Context, in *InApp) (list[hongyan.Template], error) {
-	listed, err := s.templatesAtWeChat(ctx, in.App)
+	found, err := s.templatesAtWeChat(ctx, in.App)
 	if err != nil {
 		return list[hongyan.Template]{}, err
 	}
-	if err := s.l.SaveTemplates(ctx, in.App, listed); err != nil {
+	if err := s.l.SaveTemplates(ctx, in.App, found); err != nil {
 		return list[hongyan.Template]{}, err
 	}
 	return s.listTemplates(ctx, in)
@@ -30,8 +30,8 @@ func (s *server) syncTemplates(ctx context.Context, in *InApp) (list[hongyan.Tem
 func (s *server) templatesAtWeChat(ctx context.Context, app hongyan.AppID) ([]ledger.SyncedTemplate, error) {
 	var out []ledger.SyncedTemplate
 	err := s.withToken(ctx, app, func(token string) error {
-		listed, err := s.WeChat.GetTemplateList(ctx, token)
-		for _, t := range listed {
+		found, err := s.WeChat.GetTemplateList(ctx, token)
+		for _, t := range found {
 			out = append(out, syncedTemplate(t))
 		}
 		return err
@@ -52,11 +52,22 @@ func syncedTemplate(t wechat.Template) ledger.SyncedTemplate {
 
 func (s *server) listTemplates(_ context.Context, in *InApp) (list[hongyan.Template], error) {
 	items, err := s.l.Templates(in.App)
+	for i := range items {
+		items[i], _ = listed(items[i], nil)
+	}
 	return list[hongyan.Template]{Items: items}, err
 }
 
+// listed makes keywords that are not known an empty list, not null.
+func listed(t hongyan.Template, err error) (hongyan.Template, error) {
+	if t.Keywords == nil {
+		t.Keywords = []hongyan.Keyword{}
+	}
+	return t, err
+}
+
 func (s *server) getTemplate(_ context.Context, in *inTemplate) (hongyan.Template, error) {
-	return s.l.Template(in.App, in.Ref)
+	return listed(s.l.Template(in.App, in.Ref))
 }
 
 type templateAdd struct {
@@ -96,22 +107,22 @@ func (s *server) addTemplate(ctx context.Context, in *InApp, b *templateAdd) (ho
 		return hongyan.Template{}, err
 	}
 	x.Header().Set("Location", "/v1/apps/"+string(in.App)+"/templates/"+id)
-	return s.l.Template(in.App, id)
+	return listed(s.l.Template(in.App, id))
 }
 
 func (s *server) replayTemplate(_ context.Context, in *InApp, id string) (hongyan.Template, error) {
-	return s.l.Template(in.App, id)
+	return listed(s.l.Template(in.App, id))
 }
 
 // addedTemplate is what can be learned of a template that was just added. WeChat has added
 // it, so a list that cannot be had (its quota is tiny) must not lose it: the next sync fills it in.
 func (s *server) addedTemplate(ctx context.Context, app hongyan.AppID, id, tid string) ledger.SyncedTemplate {
-	listed, err := s.templatesAtWeChat(ctx, app)
+	found, err := s.templatesAtWeChat(ctx, app)
 	if err != nil {
 		s.log.WarnContext(ctx, "template added but not listed", "appid", string(app), "template_id", id, "err", err)
 	}
-	if i := slices.IndexFunc(listed, func(t ledger.SyncedTemplate) bool { return t.TemplateID == id }); i >= 0 {
-		return listed[i]
+	if i := slices.IndexFunc(found, func(t ledger.SyncedTemplate) bool { return t.TemplateID == id }); i >= 0 {
+		return found[i]
 	}
 	if t, err := s.l.Template(app, id); err == nil {
 		return ledger.SyncedTemplate{TemplateID: id, Title: t.Title, Content: t.Content, Example: t.Example, Kind: t.Kind, Enums: enums(t)}
@@ -150,7 +161,7 @@ type templateAlias struct {
 }
 
 func (s *server) setAlias(ctx context.Context, in *inTemplate, b *templateAlias) (hongyan.Template, error) {
-	return s.l.SetAlias(ctx, in.App, in.Ref, b.Alias)
+	return listed(s.l.SetAlias(ctx, in.App, in.Ref, b.Alias))
 }
 
 type dataCheck struct {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -266,4 +267,27 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+func usersSpec(w *world, n int) sandbox.UsersSpec {
+	return sandbox.UsersSpec{AppID: w.app.AppID, Count: n}
+}
+
+func loginSpec(w *world, openid string) sandbox.LoginSpec {
+	return sandbox.LoginSpec{AppID: w.app.AppID, OpenID: openid}
+}
+
+func requestWith(header, value string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set(header, value)
+	return r
+}
+
+// serve asks a handler for a list with a cursor.
+func serve(h http.Handler, path, cursor string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", path+"?"+url.Values{"cursor": {cursor}}.Encode(), nil)
+	r.Header.Set("Authorization", "Bearer "+adminKey)
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, r)
+	return rec
 }
