@@ -130,36 +130,36 @@ func (r *Recipient) UnmarshalJSON(b []byte) error {
 
 // Submission is a message as an integrator asks for it.
 type Submission struct {
-	App      AppID     `json:"app"`
-	To       Recipient `json:"to"`
-	Template string    `json:"template"` // template_id or alias
+	App      AppID     `json:"app" doc:"The app's appid."`
+	To       Recipient `json:"to" doc:"An openid, or {\"user\": your own user id}."`
+	Template string    `json:"template" doc:"template_id or alias."`
 	// Data maps the template's keys to their text. On the wire {"thing1":"x"} and {"thing1":{"value":"x"}} both do.
-	Data map[string]string `json:"data"`
+	Data map[string]string `json:"data" doc:"The template's keys with their text."`
 
-	Page             string `json:"page,omitempty"`              // page a tap opens, at most 1,024 bytes
-	MiniprogramState string `json:"miniprogram_state,omitempty"` // developer, trial, formal
-	Lang             string `json:"lang,omitempty"`              // zh_CN, en_US, zh_HK, zh_TW
+	Page             string `json:"page,omitempty" doc:"The page a tap opens, with its query; at most 1024 bytes."`
+	MiniprogramState string `json:"miniprogram_state,omitempty" enum:"developer,trial,formal" doc:"Which version of the mini program a tap opens. Default: the app's."`
+	Lang             string `json:"lang,omitempty" enum:"zh_CN,en_US,zh_HK,zh_TW" doc:"Language of the card's own words. Default zh_CN."`
 
-	SendAt    time.Time `json:"send_at,omitzero"`    // past or zero = now; at most a year ahead
-	ExpiresAt time.Time `json:"expires_at,omitzero"` // default: due + the app's default_expiry_s
-	Priority  Priority  `json:"priority,omitempty"`
+	SendAt    time.Time `json:"send_at,omitzero" doc:"When to send it, at most a year ahead. Absent or past: now."`
+	ExpiresAt time.Time `json:"expires_at,omitzero" doc:"When it is no longer sent. Default: due time + the app's default_expiry_s."`
+	Priority  Priority  `json:"priority,omitempty" enum:"low,normal,high" doc:"Orders due messages of one app. Default normal."`
 
-	Reserve     ReserveAt   `json:"reserve,omitempty"`
-	OnNoGrant   OnNoGrant   `json:"on_no_grant,omitempty"`
-	HoldForS    int64       `json:"hold_for_s,omitempty"` // seconds a held message waits, default 7 days
-	OnUncertain OnUncertain `json:"on_uncertain,omitempty"`
-	OnBusy      OnBusy      `json:"on_busy,omitempty"`
-	Validation  Validation  `json:"validation,omitempty"`
-	Fit         Fit         `json:"fit,omitempty"`
+	Reserve     ReserveAt   `json:"reserve,omitempty" enum:"submit,send" doc:"When it takes its grant: at once (default) or when it is due."`
+	OnNoGrant   OnNoGrant   `json:"on_no_grant,omitempty" enum:"fail,send,hold" doc:"If the count is exact and zero: refuse (default), try anyway, or wait for the next accept."`
+	HoldForS    int64       `json:"hold_for_s,omitempty" minimum:"0" maximum:"31622400" doc:"Seconds it waits while held. Default 7 days."`
+	OnUncertain OnUncertain `json:"on_uncertain,omitempty" enum:"keep,resend" doc:"After no clear answer: wait for evidence (default), or send once more though the user may get it twice."`
+	OnBusy      OnBusy      `json:"on_busy,omitempty" enum:"retry,uncertain" doc:"What errcode -1 means: not sent, try again (default); or perhaps sent."`
+	Validation  Validation  `json:"validation,omitempty" enum:"normal,strict" doc:"Whether warnings about the data refuse it too. Default normal."`
+	Fit         Fit         `json:"fit,omitempty" enum:"none,repair,truncate" doc:"How far the data may be changed so that WeChat takes it. Default none."`
 
 	// GrantReport is the tap that belongs to this message, so that one request does for both.
-	GrantReport *Report `json:"grant_report,omitempty"`
+	GrantReport *Report `json:"grant_report,omitempty" doc:"The tap that belongs to this message; its openid and template may be left out."`
 	// DedupKey refuses a second message with the same key in the same app for 24 hours.
-	DedupKey string            `json:"dedup_key,omitempty"`
-	Tags     []string          `json:"tags,omitempty"`
-	Metadata map[string]string `json:"metadata,omitempty"`
+	DedupKey string            `json:"dedup_key,omitempty" maxLength:"128" doc:"A second message with this key in this app, until 24 hours later, is answered with the first."`
+	Tags     []string          `json:"tags,omitempty" maxItems:"16" doc:"Words to list messages by."`
+	Metadata map[string]string `json:"metadata,omitempty" doc:"Your own data; comes back with the message."`
 	// DryRun checks everything and stores nothing.
-	DryRun bool `json:"dry_run,omitempty"`
+	DryRun bool `json:"dry_run,omitempty" doc:"Check everything, store nothing."`
 }
 
 var (

@@ -56,7 +56,7 @@ func (s *server) submitBatch(x *exchange, r *http.Request) {
 		return
 	}
 	res, err := once(s, x, body, func() (*batchResult, error) { return s.batch(x, body) },
-		func(ids string) (*batchResult, error) { return s.replayBatch(x, ids) })
+		func(fates string) (*batchResult, error) { return s.replayBatch(x, body, fates) })
 	if err != nil {
 		x.fail(err)
 		return
@@ -194,17 +194,25 @@ func (x *exchange) batchResult(fates []ledger.SubmitResult) *batchResult {
 	return res
 }
 
-// replayBatch rebuilds the answer from what the first request stored: for each message its
-// id, or "!" and the code it was refused with.
-func (s *server) replayBatch(x *exchange, resource string) (*batchResult, error) {
-	var fates []ledger.SubmitResult
-	for id := range strings.SplitSeq(resource, ",") {
+// replayBatch rebuilds the answer. What could not be read then cannot be read now; for the
+// others the first request stored, in order, the message's id, or "!" and the code of a refusal.
+func (s *server) replayBatch(x *exchange, body, stored string) (*batchResult, error) {
+	var req batchRequest
+	if err := decode(body, &req); err != nil {
+		return nil, err
+	}
+	_, at, fates := s.decodeBatch(x, req.Messages)
+	ids := strings.Split(stored, ",")
+	if len(ids) != len(at) {
+		return nil, fmt.Errorf("replay a batch of %d messages: %d are stored", len(at), len(ids))
+	}
+	for i, id := range ids {
+		fate := &fates[at[i]]
 		if code, refused := strings.CutPrefix(id, "!"); refused {
-			fates = append(fates, ledger.SubmitResult{Err: hongyan.Errorf(hongyan.Code(code), "Refused when the batch was first submitted.")})
+			fate.Err = hongyan.Errorf(hongyan.Code(code), "Refused when the batch was first submitted.")
 			continue
 		}
-		m, err := s.submitted(x.r.Context(), id)
-		fates = append(fates, ledger.SubmitResult{Message: m, Err: err})
+		fate.Message, fate.Err = s.submitted(x.r.Context(), id)
 	}
 	return x.batchResult(fates), nil
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
 )
@@ -16,6 +18,12 @@ const maxReports = 1000
 type grantReports struct {
 	Reports []hongyan.Report `json:"reports,omitempty" maxItems:"1000"`
 	hongyan.Report
+}
+
+// TransformSchema: either form leaves out the fields of the other.
+func (grantReports) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Required = nil
+	return s
 }
 
 func (s *server) reportGrants(ctx context.Context, in *InApp, b *grantReports) (list[hongyan.ReportResult], error) {

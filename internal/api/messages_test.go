@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -199,19 +201,36 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// A repeat of a permissive batch sends nothing again and answers place by place.
 func TestBatchReplay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ctx := t.Context()
 	w.grant("oA", 2)
-	b := client.Batch{Messages: []hongyan.Submission{w.submission("oA"), w.submission("oA")}}
-	first, err := w.admin.SubmitBatch(ctx, b, client.Options{IdempotencyKey: "k"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := w.admin.SubmitBatch(ctx, b, client.Options{IdempotencyKey: "k"})
-	if err != nil || len(again.Items) != 2 || again.Items[0].Message.ID != first.Items[0].Message.ID || again.Items[1].Message.ID != first.Items[1].Message.ID {
-		t.Errorf("got %+v %v, want the first answer again", again, err)
+	for _, mode := range []string{"strict", "permissive"} {
+		messages := []string{w.body("oA")}
+		if mode == "permissive" {
+			w.grant("oB", 1)
+			messages = []string{`{"touser":"o"}`, w.body("oB"), w.body("oB"), `[]`, w.body("oA")}
+		}
+		body := `{"mode":"` + mode + `","messages":[` + strings.Join(messages, ",") + `]}`
+		first := w.call("POST", "/v1/messages/batch", body, "Idempotency-Key: "+mode)
+		again := w.call("POST", "/v1/messages/batch", body, "Idempotency-Key: "+mode)
+		if first.Status != 202 || again.Status != 202 || again.Header.Get("Idempotent-Replayed") != "true" {
+			t.Fatalf("%s: got %d %s then %d %s", mode, first.Status, first.Body, again.Status, again.Body)
+		}
+		var one, two client.BatchResult
+		if err := errors.Join(json.Unmarshal([]byte(first.Body), &one), json.Unmarshal([]byte(again.Body), &two)); err != nil {
+			t.Fatal(err)
+		}
+		if len(one.Items) != len(messages) || len(two.Items) != len(messages) || one.Accepted != two.Accepted {
+			t.Fatalf("%s: got %+v then %+v", mode, one, two)
+		}
+		for i := range one.Items {
+			a, b := one.Items[i], two.Items[i]
+			if a.Status != b.Status || (a.Message == nil) != (b.Message == nil) || a.Message != nil && a.Message.ID != b.Message.ID {
+				t.Errorf("%s: item %d: got %+v then %+v", mode, i, a, b)
+			}
+		}
 	}
 }
 

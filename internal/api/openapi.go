@@ -124,6 +124,8 @@ func (s *server) describe() (err error) {
 	delete(schemas, "ErrorModel") // huma registers its own error form, which never leaves this server
 	delete(schemas, "ErrorDetail")
 	dataBothForms(schemas["Submission"])
+	schemas["TapReport"] = tapReport(*schemas["Report"])
+	schemas["Submission"].Properties["grant_report"].Ref = "#/components/schemas/TapReport"
 	s.spec.open(schemas)
 	if s.spec.json, err = json.Marshal(doc); err != nil {
 		return fmt.Errorf("api: describe: %w", err)
@@ -165,6 +167,12 @@ func (sp *spec) open(schemas map[string]*huma.Schema) {
 			}
 		}
 	}
+}
+
+// tapReport is a report inside a submission, which says by itself who and which template.
+func tapReport(report huma.Schema) *huma.Schema {
+	report.Required = []string{"id", "choice"}
+	return &report
 }
 
 // dataBothForms says that a value of data is text, or WeChat's object around it.
