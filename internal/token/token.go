@@ -66,7 +66,7 @@ func New(cfg Config) *Source {
 type app struct {
 	current atomic.Pointer[current]
 
-	mu      sync.Mutex
+	mu        sync.Mutex
 	flight    *flight // running, or failed less than a second ago
 	refused   string  // the last token that WeChat refused
 	refusedAt time.Time
