@@ -352,6 +352,8 @@ func (l *Ledger) DueApps(ctx context.Context) (due []hongyan.AppID, next time.Ti
 	return due, next, nil
 }
 
+const sqlFirstDue = `/* ledger.firstDue */ SELECT MIN(due_at) FROM messages WHERE template_no = ? AND priority = ? AND state IN (2, 3)`
+
 // firstDue is the earliest due time among the app's waiting messages, 0 if none waits. What
 // is paused is due when its next probe is, or never while only a person can end the pause.
 func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
@@ -368,7 +370,7 @@ func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
 		}
 		for prio := range len(priorityWords) {
 			var d sql.NullInt64
-			if err := l.rdb.QueryRowContext(ctx, `/* ledger.firstDue */ SELECT MIN(due_at) FROM messages WHERE template_no = ? AND priority = ? AND state IN (2, 3)`, te.no, prio).Scan(&d); err != nil {
+			if err := l.rdb.QueryRowContext(ctx, sqlFirstDue, te.no, prio).Scan(&d); err != nil {
 				return 0, fmt.Errorf("look for due messages: %w", err)
 			}
 			if due := max(d.Int64, probe); d.Valid && (first == 0 || due < first) {

@@ -38,6 +38,8 @@ const subscriptionSQL = `SELECT u.no, t.no, u.openid, t.template_id, t.kind, g.e
 	(SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE m.user_no = g.user_no AND m.template_no = g.template_no AND m.state IN (1, 2, 3, 4, 9))
 	FROM grants g JOIN users u ON u.no = g.user_no JOIN templates t ON t.no = g.template_no `
 
+const sqlSubscription = `/* ledger.subscription */ ` + subscriptionSQL + `WHERE g.user_no = ? AND g.template_no = ?`
+
 func scanSubscription(r interface{ Scan(...any) error }, app hongyan.AppID) (hongyan.Subscription, grantKey, error) {
 	s := hongyan.Subscription{App: app}
 	var k grantKey
@@ -53,7 +55,7 @@ func scanSubscription(r interface{ Scan(...any) error }, app hongyan.AppID) (hon
 }
 
 func (l *Ledger) subscription(ctx context.Context, a *appEntry, k grantKey) (hongyan.Subscription, error) {
-	s, _, err := scanSubscription(l.rdb.QueryRowContext(ctx, `/* ledger.subscription */ `+subscriptionSQL+`WHERE g.user_no = ? AND g.template_no = ?`, k.user, k.template), a.app.AppID)
+	s, _, err := scanSubscription(l.rdb.QueryRowContext(ctx, sqlSubscription, k.user, k.template), a.app.AppID)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = l.rdb.QueryRowContext(ctx, `/* ledger.subscription */ SELECT u.openid, t.template_id FROM users u, templates t WHERE u.no = ? AND t.no = ?`, k.user, k.template).Scan(&s.OpenID, &s.TemplateID)
 		s.Kind = a.lookup(s.TemplateID).template.Kind

@@ -50,6 +50,15 @@ func (l *Ledger) upkeep(ctx context.Context) {
 	}
 }
 
+// What time has come for. Conditions of partial indexes are repeated word for word: only
+// then are they used.
+const (
+	sweepLeases  = `/* ledger.takeOver */ SELECT id FROM messages WHERE state = 4 AND lease_until <= ? ORDER BY lease_until LIMIT ?`
+	sweepExpired = `/* ledger.expire */ SELECT id FROM messages WHERE state IN (1, 2, 3) AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sweepResend  = `/* ledger.resend */ SELECT id FROM messages WHERE resend_at IS NOT NULL AND resend_at <= ? LIMIT ?`
+	sweepGiveUp  = `/* ledger.giveUp */ SELECT id FROM messages WHERE state = 9 AND state NOT IN (4, 5, 6) AND flags & 16 = 0 AND updated_at <= ? LIMIT ?`
+)
+
 // Sweep ends what has expired and sends again what asked for it. The server calls it by
 // itself; tests that move the clock call it to see the effect at once.
 func (l *Ledger) Sweep(ctx context.Context) error {
@@ -60,13 +69,13 @@ func (l *Ledger) Sweep(ctx context.Context) error {
 		arg  int64
 		do   func(t *txn, gs grants, w *row) error
 	}{
-		{`/* ledger.takeOver */ SELECT id FROM messages WHERE state = 4 AND lease_until <= ? ORDER BY lease_until LIMIT ?`, now - takeoverAfter.Milliseconds(),
+		{sweepLeases, now - takeoverAfter.Milliseconds(),
 			func(t *txn, _ grants, w *row) error { return t.takeOver(w) }},
-		{`/* ledger.expire */ SELECT id FROM messages WHERE state IN (1, 2, 3) AND expires_at <= ? ORDER BY expires_at LIMIT ?`, now,
+		{sweepExpired, now,
 			func(t *txn, gs grants, w *row) error { return t.expire(gs, w) }},
-		{`/* ledger.resend */ SELECT id FROM messages WHERE resend_at IS NOT NULL AND resend_at <= ? LIMIT ?`, now,
+		{sweepResend, now,
 			func(t *txn, gs grants, w *row) error { return t.resend(gs, w) }},
-		{`/* ledger.giveUp */ SELECT id FROM messages WHERE state = 9 AND state NOT IN (4, 5, 6) AND flags & 16 = 0 AND updated_at <= ? LIMIT ?`, now - uncertainGiven.Milliseconds(),
+		{sweepGiveUp, now - uncertainGiven.Milliseconds(),
 			func(t *txn, gs grants, w *row) error { return t.giveUp(gs, w) }},
 	} {
 		for {

@@ -155,7 +155,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_id ON messages (id);
 -- By template, so that the backlog of a paused one is never read; with the user, so that
 -- rows of busy users are passed over without being read.
-CREATE INDEX messages_due ON messages (template_no, priority, due_at, seq, user_no) WHERE state IN (2, 3);
+CREATE INDEX messages_due ON messages (template_no, priority, due_at, seq, user_no, state) WHERE state IN (2, 3);
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE state IN (1, 2, 3);
 CREATE INDEX messages_live ON messages (user_no, template_no) WHERE state IN (1, 2, 3, 4, 9);
 CREATE INDEX messages_leased ON messages (lease_until) WHERE state = 4;

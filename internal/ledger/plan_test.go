@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// TestPlans asks SQLite how it runs every statement that the hot paths have used, and fails
+// for one that reads a whole table: a partial index is only used if the statement repeats
+// its condition word for word, and the cost of forgetting that grows with the table.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	l := planLedger(t)
+	l.stmts.mu.Lock()
+	queries := slices.Collect(maps.Keys(l.stmts.m))
+	l.stmts.mu.Unlock()
+	if len(queries) < 30 {
+		t.Fatalf("only %d statements were used", len(queries))
+	}
+	for _, s := range []string{sweepLeases, sweepExpired, sweepResend, sweepGiveUp, sqlFirstDue, sqlSubscription} {
+		queries = append(queries, s)
+	}
+	for _, q := range queries {
+		if strings.Contains(q, "SAVEPOINT") {
+			continue
+		}
+		rs, err := l.rdb.Query("EXPLAIN QUERY PLAN "+q, make([]any, strings.Count(q, "?"))...)
+		if err != nil {
+			t.Errorf("%s: %v", q, err)
+			continue
+		}
+		err = eachRow(rs, func(r *sql.Rows) error {
+			var id, parent, unused int
+			var step string
+			err := r.Scan(&id, &parent, &unused, &step)
+			if strings.HasPrefix(step, "SCAN ") && !mayScan(q, step) {
+				t.Errorf("%s\nreads a whole table: %s", q, step)
+			}
+			if strings.Contains(q, "ledger.head") && strings.Contains(step, "messages_due") && !strings.Contains(step, "COVERING") {
+				t.Errorf("%s\nreads rows it passes over: %s", q, step)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mayScan(query, step string) bool {
+	switch step {
+	case "SCAN CONSTANT ROW", "SCAN (subquery-1)", "SCAN messages USING INDEX messages_leased":
+		return true
+	}
+	return strings.Contains(query, "ledger.clearCounters") // once in a template's life
+}
+
+// planLedger is a ledger that has used what messages and results use.
+func planLedger(t *testing.T) *Ledger {
+	t.Helper()
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw)
+	key, err := NewMasterKey(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := make(chan int, 8)
+	l.HandOffTo(Lane{Reserve: func(hongyan.AppID, int) int { return 0 }, Release: func(hongyan.AppID, int) {}, Settled: func(hongyan.AppID, int) { settled <- 1 }})
+	_, err = l.CreateApp(ctx, hongyan.App{AppID: "a"}, hongyan.AppSecret{}, nil)
+	must(err)
+	must(l.SaveTemplates(ctx, "a", []SyncedTemplate{{TemplateID: "t", Content: "{{thing1.DATA}}", Kind: hongyan.KindOneTime}}))
+	_, err = l.Adjust(ctx, "a", Adjustment{OpenID: "u", Template: "t", Delta: 2, Exact: true, Reason: "x", Source: hongyan.SourceImport})
+	must(err)
+	sub := hongyan.Submission{App: "a", Template: "t", To: hongyan.Recipient{OpenID: "u"}, Data: map[string]string{"thing1": "x"}, OnNoGrant: hongyan.OnNoGrantHold}
+	withKey := sub
+	withKey.DedupKey = "k"
+	_, err = l.Submit(ctx, []hongyan.Submission{sub, withKey, sub, withKey}, SubmitOptions{Idem: &Idempotency{}})
+	must(err)
+	_, err = l.Report(ctx, "a", []hongyan.Report{{ID: "1", OpenID: "u", Template: "t", Choice: "accept"}, {ID: "2", OpenID: "u", Template: "t", Choice: "reject"}})
+	must(err)
+	for _, class := range []hongyan.OutcomeClass{hongyan.OutcomeBusy, hongyan.OutcomeGiveBack, hongyan.OutcomeRecipient} {
+		jobs, err := l.ClaimSends(ctx, ClaimRequest{App: "a", Max: 1})
+		must(err)
+		if len(jobs) != 1 {
+			t.Fatalf("claimed %d", len(jobs))
+		}
+		l.RecordAttempt(jobs[0], hongyan.Outcome{Class: class, Errcode: 43101, StartedAt: time.Now()})
+		<-settled
+	}
+	must(l.Sweep(ctx))
+	must(l.purge(ctx))
+	return l
+}
