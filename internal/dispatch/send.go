@@ -114,7 +114,7 @@ func (l *lane) call(ctx context.Context, j *ledger.Job, token string) hongyan.Ou
 		if !b.allow(l.d.now()) {
 			continue
 		}
-		if j.Deadline.Sub(time.Now()) < ledger.LeaseMargin || j.LeaseUntil.Sub(l.d.now()) < ledger.LeaseMargin {
+		if time.Until(j.Deadline) < ledger.LeaseMargin || j.LeaseUntil.Sub(l.d.now()) < ledger.LeaseMargin {
 			b.cancel()
 			return hongyan.Outcome{Class: hongyan.OutcomeGiveBack}
 		}
