@@ -113,6 +113,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"key with a space", messages, good, 400, []string{"/Idempotency-Key visible"}, []string{"Idempotency-Key: a b"}},
 		{"key too long", messages, good, 400, []string{"/Idempotency-Key 255"}, []string{"Idempotency-Key: " + strings.Repeat("k", 256)}},
 
+		{"query parameter", messages + "?dry_run=1", good, 400, []string{"/ body"}, nil},
 		{"batch of nothing", messages + "/batch", `{"messages":[]}`, 400, []string{"/messages at least one"}, nil},
 		{"batch as a list", messages + "/batch", "[" + good + "]", 400, []string{"- got a list"}, nil},
 		{"batch too long", messages + "/batch", `{"messages":[` + strings.Repeat("{},", 1000) + `{}]}`, 400, []string{"/messages 1000"}, nil},

@@ -124,22 +124,18 @@ func TestPreferWait(t *testing.T) {
 		t.Fatalf("got %+v %v after %v, want held at once", m, err, time.Since(start))
 	}
 
-	// Nothing sends here: only a cancel ends the wait early.
+	// Nothing sends here: only the cancel ends the second call's wait.
+	sub, key := w.submission("oA"), client.Options{IdempotencyKey: "wait"}
+	if m, err = w.admin.Submit(t.Context(), sub, key); err != nil {
+		t.Fatal(err)
+	}
 	answer := make(chan *hongyan.Message)
 	go func() {
-		m, _ := w.admin.Submit(t.Context(), w.submission("oA"), client.Options{Wait: 30 * time.Second})
+		m, _ := w.admin.Submit(t.Context(), sub, client.Options{IdempotencyKey: "wait", Wait: 30 * time.Second})
 		answer <- m
 	}()
-	for canceled := false; !canceled; time.Sleep(10 * time.Millisecond) {
-		for m, err := range w.admin.Messages(t.Context(), client.MessageFilter{App: w.appID(), Status: hongyan.StateQueued}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.To == "oA" {
-				_, err = w.admin.Cancel(t.Context(), m.ID)
-				canceled = err == nil
-			}
-		}
+	if _, err = w.admin.Cancel(t.Context(), m.ID); err != nil {
+		t.Error(err)
 	}
 	if m := <-answer; m == nil || m.Status != hongyan.StateCanceled {
 		t.Errorf("got %+v, want canceled", m)

@@ -109,7 +109,13 @@ func wrap[O any](ctx context.Context) func(O, error) (*answer[O], error) {
 
 // raw registers a handler that reads and writes by itself; the caller describes it in the spec.
 func raw(s *server, rt route, h func(*exchange, *http.Request)) {
-	s.mux.HandleFunc(rt.on, s.guard(rt.scopes, h))
+	s.mux.HandleFunc(rt.on, s.guard(rt.scopes, func(x *exchange, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			x.fail(hongyan.Invalid("/", "unknown_parameter", "This takes no query parameters; everything is in the body and the headers."))
+			return
+		}
+		h(x, r)
+	}))
 }
 
 // operation is the route as huma takes it.
