@@ -46,7 +46,7 @@ type appFlag struct {
 
 // limitFlag bounds a list.
 type limitFlag struct {
-	Limit int `name:"limit" twin:"-" default:"50" help:"Most items to print; 0 prints all."`
+	Limit int `name:"limit" own:"" default:"50" help:"Most items to print; 0 prints all."`
 }
 
 // take collects a list up to the limit and says when more is there.

@@ -100,7 +100,7 @@ func (p *program) printApp(o outputFlags, app hongyan.App) error {
 
 // settingFlags change settings by the names that the API has for them.
 type settingFlags struct {
-	Set []string `name:"set" twin:"-" sep:"none" placeholder:"KEY=VALUE" help:"A setting, such as history=new or pace_per_second=50; an empty value restores the default. May be repeated."`
+	Set []string `name:"set" own:"" sep:"none" placeholder:"KEY=VALUE" help:"A setting, such as history=new or pace_per_second=50; an empty value restores the default. May be repeated."`
 }
 
 // values reads them: JSON where it is JSON, text otherwise.
@@ -126,10 +126,10 @@ func (f settingFlags) values(p *program) (map[string]any, error) {
 
 type appsAddCmd struct {
 	AppID      hongyan.AppID `arg:"" name:"appid" help:"The mini program's AppID."`
-	Name       string        `name:"name" twin:"-" help:"A name for people."`
+	Name       string        `name:"name" own:"" help:"A name for people."`
 	SecretFile string        `name:"secret-file" twin:"HONGYAN_APPSECRET_FILE" type:"path" placeholder:"FILE" help:"File with the AppSecret; a dash is standard input."`
-	NoSecret   bool          `name:"no-secret" twin:"-" help:"Add it without an AppSecret, for token_mode none."`
-	SkipCheck  bool          `name:"skip-check" help:"Do not try the AppSecret at WeChat first."`
+	NoSecret   bool          `name:"no-secret" own:"" help:"Add it without an AppSecret, for token_mode none."`
+	SkipCheck  bool          `name:"skip-check" own:"" help:"Do not try the AppSecret at WeChat first."`
 	settingFlags
 	apiFlags
 }
@@ -169,16 +169,16 @@ func (p *program) appSettings(set map[string]any) (hongyan.AppSettings, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
-		return s, p.usage(p.say("--set: %s", strings.TrimPrefix(err.Error(), "json: ")), p.say("The settings stand in the API reference at /docs, under AppSettings."))
+		return s, p.usage("--set: "+strings.TrimPrefix(err.Error(), "json: "), p.say("The settings stand in the API reference at /docs, under AppSettings."))
 	}
 	return s, nil
 }
 
 type appsUpdateCmd struct {
 	AppID      hongyan.AppID `arg:"" name:"appid" help:"The mini program's AppID."`
-	Name       *string       `name:"name" twin:"-" help:"A name for people."`
-	SecretFile string        `name:"secret-file" twin:"-" type:"path" placeholder:"FILE" help:"File with a new AppSecret; a dash is standard input. It is tried before it replaces the old one."`
-	SkipCheck  bool          `name:"skip-check" help:"Do not try the AppSecret at WeChat first."`
+	Name       *string       `name:"name" own:"" help:"A name for people."`
+	SecretFile string        `name:"secret-file" own:"" type:"path" placeholder:"FILE" help:"File with a new AppSecret; a dash is standard input. It is tried before it replaces the old one."`
+	SkipCheck  bool          `name:"skip-check" own:"" help:"Do not try the AppSecret at WeChat first."`
 	settingFlags
 	apiFlags
 }
@@ -217,8 +217,8 @@ func (c *appsUpdateCmd) Run(ctx context.Context, p *program) error {
 // pauseFlags name what is held back; without them it is the app.
 type pauseFlags struct {
 	AppID    hongyan.AppID `arg:"" name:"appid" help:"The mini program's AppID."`
-	Template string        `name:"template" twin:"-" xor:"scope" help:"Only this template, by id or alias."`
-	Path     string        `name:"path" twin:"-" xor:"scope" help:"Only this API path of WeChat's."`
+	Template string        `name:"template" own:"" xor:"scope" help:"Only this template, by id or alias."`
+	Path     string        `name:"path" own:"" xor:"scope" help:"Only this API path of WeChat's."`
 }
 
 func (f pauseFlags) pause() client.Pause {
@@ -233,7 +233,7 @@ func (f pauseFlags) pause() client.Pause {
 
 type appsPauseCmd struct {
 	pauseFlags
-	Reason string `name:"reason" twin:"-" help:"Why, for the people who find the pause."`
+	Reason string `name:"reason" own:"" help:"Why, for the people who find the pause."`
 	apiFlags
 }
 

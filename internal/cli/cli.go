@@ -8,10 +8,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -49,6 +50,7 @@ type program struct {
 	lang   string // "zh" or "en"
 	now    func() time.Time
 	parsed *kong.Context
+	twins  map[*kong.Flag]string // environment variables by flag
 }
 
 // Main runs the command line and returns its exit code. ctx ends when the process should
@@ -62,13 +64,16 @@ func Main(ctx context.Context, args, env []string, stdin io.Reader, stdout, stde
 	return p.finish(ctx, p.run(ctx, args))
 }
 
-// errHelp says that help was printed where a command was expected.
-var errHelp = errors.New("no command")
+// errReported is a failure that was already told.
+type errReported int
+
+func (e errReported) Error() string { return "exit code " + strconv.Itoa(int(e)) }
 
 func (p *program) run(ctx context.Context, args []string) error {
 	var g grammar
 	exited := false
 	helpTo := p.stdout
+	args = numbersLast(args)
 	if len(args) == 0 {
 		args, helpTo = []string{"--help"}, p.stderr
 	}
@@ -80,6 +85,8 @@ func (p *program) run(ctx context.Context, args []string) error {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.ValueFormatter(p.flagHelp),
 		kong.PostBuild(p.translateHelp),
+		kong.PostBuild(p.nameTwins),
+		kong.WithHyphenPrefixedParameters(true), // --delta -1
 		kong.Resolvers(&resolver{p: p}),
 	)
 	if err != nil {
@@ -88,7 +95,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	p.parsed, err = parser.Parse(args)
 	switch {
 	case exited && helpTo == p.stderr:
-		return errHelp
+		return errReported(exitUsage)
 	case exited:
 		return nil
 	case err != nil:
@@ -96,6 +103,26 @@ func (p *program) run(ctx context.Context, args []string) error {
 	}
 	p.parsed.BindTo(ctx, (*context.Context)(nil))
 	return p.parsed.Run(p)
+}
+
+// numbersLast lets `errcode -1` mean the number: what begins with a dash is a flag unless
+// it stands behind two dashes.
+func numbersLast(args []string) []string {
+	if len(args) < 2 || args[0] != "errcode" || slices.Contains(args, "--") {
+		return args
+	}
+	var flags, numbers []string
+	for _, a := range args {
+		if n, err := strconv.Atoi(a); err == nil && n < 0 {
+			numbers = append(numbers, a)
+		} else {
+			flags = append(flags, a)
+		}
+	}
+	if len(numbers) == 0 {
+		return args
+	}
+	return slices.Concat(flags, []string{"--"}, numbers)
 }
 
 // logFlags say what a command that keeps running logs.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,8 +22,8 @@ type demoCmd struct {
 	SandboxListen string `name:"sandbox-listen" default:"127.0.0.1:8422" help:"Address of the local WeChat."`
 	GatewayListen string `name:"gateway-listen" default:"127.0.0.1:8421" help:"Address of the gateway, which this version does not have yet."`
 	AllowRemote   bool   `name:"allow-remote" help:"Allow an address that other machines can reach. Anybody who reaches the sandbox controls it."`
-	// The twin has a name of its own: a demo must not fill the directory that a server's HONGYAN_DATA names.
-	Data string `name:"data" twin:"HONGYAN_DEMO_DATA" type:"path" placeholder:"DIR" help:"Keep the data in this directory. Default: a temporary one, removed at the end."`
+	// Its twin is its own: a demo must not fill the directory that a server's HONGYAN_DATA names.
+	Data string `name:"data" own:"" type:"path" placeholder:"DIR" help:"Keep the data in this directory. Default: a temporary one, removed at the end."`
 	JSON bool   `name:"json" help:"Print one line of JSON once a message can be sent, for scripts."`
 	// A demo's screen is for what to do next, so it logs less than a server.
 	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"Least level that is logged: debug, info, warn, error."`
@@ -40,7 +41,7 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, remove, err := c.directory()
+	dir, remove, err := c.directory(p)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -57,17 +58,35 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 	return d.run(ctx, l)
 }
 
+// demoMark is a file in directories that demos made.
+const demoMark = ".hongyan-demo"
+
 // directory is where the data goes, and what to do with it at the end.
-func (c *demoCmd) directory() (string, func() error, error) {
-	if c.Data != "" {
-		err := os.MkdirAll(c.Data, 0o700)
-		return c.Data, func() error { return nil }, err
+func (c *demoCmd) directory(p *program) (string, func() error, error) {
+	if c.Data == "" {
+		dir, err := os.MkdirTemp("", "hongyan-demo-")
+		if err != nil {
+			return "", nil, fmt.Errorf("temporary directory: %w", err)
+		}
+		return dir, func() error { return os.RemoveAll(dir) }, nil
 	}
-	dir, err := os.MkdirTemp("", "hongyan-demo-")
-	if err != nil {
-		return "", nil, fmt.Errorf("temporary directory: %w", err)
+	mark := filepath.Join(c.Data, demoMark)
+	// A real server's queue would go to the sandbox, which swallows it.
+	if exists(filepath.Join(c.Data, "hongyan.db")) && !exists(mark) {
+		return "", nil, p.usage(p.say("--data: %s belongs to a server", c.Data), p.say("Give the demo a directory of its own."))
 	}
-	return dir, func() error { return os.RemoveAll(dir) }, nil
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return "", nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return "", nil, fmt.Errorf("data directory: %w", err)
+	}
+	return c.Data, func() error { return nil }, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // config is that of a server whose WeChat is the sandbox.

@@ -58,7 +58,9 @@ func (c *errcodeCmd) Run(p *program) error {
 		return p.usage(p.say("%q is not an errcode", c.Errcode), p.say("An errcode is a number, such as 43101; `hongyan errcode` lists all."))
 	}
 	if n == 0 {
-		return p.usage(p.say("errcode 0 means that WeChat accepted the call"), "")
+		return p.explain(c.outputFlags, errcodeView{Errmsg: "ok", Class: "ok", Meaning: hongyan.Text{
+			EN: "WeChat accepted the call. A message is on its way; only its sent event says that it arrived.",
+			ZH: "微信已接受本次调用。消息是否送达以发送结果事件为准。"}})
 	}
 	info, ok := wechat.LookupErrcode(n)
 	if !ok {

@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/client"
 )
 
 // The exit codes.
@@ -119,13 +120,14 @@ func (p *program) finish(ctx context.Context, err error) int {
 	var (
 		parse *kong.ParseError
 		own   *fault
+		told  errReported
 		coded *hongyan.Error
 	)
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errHelp):
-		return exitUsage
+	case errors.As(err, &told):
+		return int(told)
 	case errors.As(err, &own):
 		p.report(own.text, nil, own.hint, own.err)
 		return own.exit
@@ -133,7 +135,7 @@ func (p *program) finish(ctx context.Context, err error) int {
 		p.report(err.Error(), nil, p.say("Run `%s --help`.", commandOf(parse.Context)), nil)
 		return exitUsage
 	case errors.As(err, &coded):
-		return p.finishCoded(coded)
+		return p.finishCoded(err, coded)
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return exitInterrupted
 	case isUnreachable(err):
@@ -148,19 +150,39 @@ func (p *program) finish(ctx context.Context, err error) int {
 	return exitFailure
 }
 
-func (p *program) finishCoded(e *hongyan.Error) int {
+func (p *program) finishCoded(err error, e *hongyan.Error) int {
 	info := hongyan.LookupCode(e.Code)
-	text := string(e.Code) + ": " + e.Message
-	if p.lang == "zh" {
+	hint := info.Hint.In(p.lang)
+	detail := e.Message
+	if len(e.Fields) > 0 && e.Fields[0].Detail == detail || detail == info.Title.EN {
+		detail = "" // it is said below, or is what the title says
+	}
+	text := string(e.Code) + ": " + detail
+	switch {
+	case p.lang == "zh":
 		text = string(e.Code) + "：" + info.Title.ZH
-		if e.Message != info.Title.EN {
-			text += "\n  " + e.Message
+		if detail != "" {
+			text += "\n  " + detail
 		}
+	case detail == "":
+		text = string(e.Code) + ": " + info.Title.EN
 	}
 	if e.WeChat != nil {
 		text += fmt.Sprintf("\n  errcode %d: %s", e.WeChat.Errcode, e.WeChat.Errmsg)
 	}
-	p.report(text, e.Fields, info.Hint.In(p.lang), nil)
+	var problem *client.Problem
+	if errors.As(err, &problem) {
+		if problem.Hint != "" {
+			hint = problem.Hint // the server knows more, such as the address to whitelist
+		}
+		if e.Code == hongyan.CodeInternal {
+			text += "\n  request_id " + problem.RequestID
+		}
+	}
+	if strings.Contains(text, hint) {
+		hint = ""
+	}
+	p.report(text, e.Fields, hint, nil)
 	return exitOf(e.Code)
 }
 
@@ -200,8 +222,9 @@ func isUnreachable(err error) bool {
 
 // isBroken reports whether a connection ended before the answer.
 func isBroken(err error) bool {
-	var e net.Error
-	return errors.As(err, &e) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	var op *net.OpError
+	var timeout net.Error
+	return errors.As(err, &op) || errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func commandOf(ctx *kong.Context) string {

@@ -18,7 +18,7 @@ type generateCmd struct {
 }
 
 type generateDocsCmd struct {
-	Dir string `name:"dir" twin:"-" type:"path" default:"docs" help:"Directory to write to."`
+	Dir string `name:"dir" own:"" type:"path" default:"docs" help:"Directory to write to."`
 }
 
 // generated are the files by name; a test compares them with what is committed.

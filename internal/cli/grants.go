@@ -40,8 +40,8 @@ func (p *program) grantColumns() []column[hongyan.Subscription] {
 }
 
 type grantsListCmd struct {
-	OpenID   hongyan.OpenID `name:"openid" twin:"-" help:"Only this user."`
-	Template string         `name:"template" twin:"-" help:"Only this template, by id or alias."`
+	OpenID   hongyan.OpenID `name:"openid" own:"" help:"Only this user."`
+	Template string         `name:"template" own:"" help:"Only this template, by id or alias."`
 	limitFlag
 	appFlag
 	apiFlags
@@ -117,9 +117,9 @@ func change(e hongyan.Entry) string {
 type grantsReportCmd struct {
 	grantArgs
 	Choice string        `arg:"" name:"choice" help:"WeChat's word: accept, reject, ban, filter, acceptWithAudio and so on."`
-	ID     string        `name:"id" twin:"-" help:"Your id of this report; sending it again changes nothing. Default: a random one."`
-	Age    time.Duration `name:"age" twin:"-" help:"How long ago the tap was."`
-	Silent *bool         `name:"silent" twin:"-" help:"Whether \"always keep\" was on before the tap."`
+	ID     string        `name:"id" own:"" help:"Your id of this report; sending it again changes nothing. Default: a random one."`
+	Age    time.Duration `name:"age" own:"" help:"How long ago the tap was."`
+	Silent *bool         `name:"silent" own:"" help:"Whether \"always keep\" was on before the tap."`
 	apiFlags
 }
 
@@ -148,9 +148,9 @@ func (c *grantsReportCmd) Run(ctx context.Context, p *program) error {
 
 type grantsAdjustCmd struct {
 	grantArgs
-	Delta  int64  `name:"delta" twin:"-" help:"Grants to add; negative takes available ones away."`
-	Exact  bool   `name:"exact" twin:"-" help:"The count is known to be exact now."`
-	Reason string `name:"reason" twin:"-" required:"" help:"Why; the history shows it."`
+	Delta  int64  `name:"delta" own:"" help:"Grants to add; negative takes available ones away."`
+	Exact  bool   `name:"exact" own:"" help:"The count is known to be exact now."`
+	Reason string `name:"reason" own:"" required:"" help:"Why; the history shows it."`
 	apiFlags
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,12 +38,12 @@ func (p *program) messageColumns() []column[hongyan.Message] {
 
 type messagesListCmd struct {
 	App      hongyan.AppID  `name:"app" placeholder:"APPID" help:"Only of this app."`
-	OpenID   hongyan.OpenID `name:"openid" twin:"-" help:"Only to this user; needs --app."`
-	Template string         `name:"template" twin:"-" help:"Only of this template, by id or alias; needs --app."`
-	Status   hongyan.State  `name:"status" twin:"-" enum:",held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired" default:"" help:"Only in this state."`
-	Tag      string         `name:"tag" twin:"-" help:"Only with this tag."`
-	Since    string         `name:"since" twin:"-" placeholder:"TIME" help:"Only created at or after this time; 2h means two hours ago."`
-	Until    string         `name:"until" twin:"-" placeholder:"TIME" help:"Only created before this time."`
+	OpenID   hongyan.OpenID `name:"openid" own:"" help:"Only to this user; needs --app."`
+	Template string         `name:"template" own:"" help:"Only of this template, by id or alias; needs --app."`
+	Status   hongyan.State  `name:"status" own:"" enum:",held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired" default:"" placeholder:"WORD" help:"Only in this state."`
+	Tag      string         `name:"tag" own:"" help:"Only with this tag."`
+	Since    string         `name:"since" own:"" placeholder:"TIME" help:"Only created at or after this time; 2h means two hours ago."`
+	Until    string         `name:"until" own:"" placeholder:"TIME" help:"Only created before this time."`
 	limitFlag
 	apiFlags
 }
@@ -150,31 +149,36 @@ type messagesCancelCmd struct {
 	apiFlags
 }
 
-// Run implements the command. It goes on after a refusal and ends with the first one's code.
+// Run implements the command. It goes on after a refusal and ends with the last one's code.
 func (c *messagesCancelCmd) Run(ctx context.Context, p *program) error {
 	api, err := c.connect(p)
 	if err != nil {
 		return err
 	}
 	var done []hongyan.Message
-	var errs []error
+	exit := exitOK
 	for _, id := range c.IDs {
 		m, err := api.Cancel(ctx, id)
 		if err != nil {
-			errs = append(errs, err)
+			exit = p.finish(ctx, err)
 			continue
 		}
 		done = append(done, *m)
 	}
 	if len(done) > 0 {
-		errs = append(errs, printList(p, c.outputFlags, done, p.messageColumns()))
+		if err := printList(p, c.outputFlags, done, p.messageColumns()); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	if exit != exitOK {
+		return errReported(exit)
+	}
+	return nil
 }
 
 type messagesResolveCmd struct {
 	ID hongyan.MessageID `arg:"" name:"id" help:"The message's id."`
-	As hongyan.State     `name:"as" twin:"-" required:"" enum:"delivered,failed,queued" help:"delivered spends its grant, failed returns it, queued sends it again though the user may get it twice."`
+	As hongyan.State     `name:"as" own:"" required:"" enum:"delivered,failed,queued" help:"delivered spends its grant, failed returns it, queued sends it again though the user may get it twice."`
 	apiFlags
 }
 

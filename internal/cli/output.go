@@ -115,15 +115,12 @@ func writeTable(w io.Writer, rows [][]string) error {
 	}
 	var b bytes.Buffer
 	for _, row := range rows {
+		var line strings.Builder
 		for i, cell := range row {
-			if i > 0 {
-				b.WriteString("  ")
-			}
-			b.WriteString(cell)
-			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-uniseg.StringWidth(cell)))
-			}
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-uniseg.StringWidth(cell)+2))
 		}
+		b.WriteString(strings.TrimRight(line.String(), " "))
 		b.WriteByte('\n')
 	}
 	if _, err := b.WriteTo(w); err != nil {

@@ -33,7 +33,7 @@ func (r *resolver) Resolve(ctx *kong.Context, parent *kong.Path, flag *kong.Flag
 			return v, nil
 		}
 	}
-	env := twinOf(flag)
+	env := r.p.twins[flag]
 	if env == "" {
 		return nil, nil
 	}
@@ -50,7 +50,7 @@ func (r *resolver) readFile(ctx *kong.Context, flag *kong.Flag) error {
 	r.read = true
 	path, _ := ctx.FlagValue(flag).(string)
 	if path == "" {
-		path = r.p.source.Env(twinOf(flag))
+		path = r.p.source.Env(r.p.twins[flag])
 	}
 	if path == "" {
 		return nil
@@ -58,16 +58,31 @@ func (r *resolver) readFile(ctx *kong.Context, flag *kong.Flag) error {
 	return r.p.source.ReadFile(path)
 }
 
-// twinOf is the environment variable of a flag. The tag twin names another one where the
-// same word means different things in two commands; a dash means there is none.
-func twinOf(flag *kong.Flag) string {
-	switch twin := flag.Tag.Get("twin"); {
-	case twin == "-" || flag.Name == "help":
-		return ""
-	case twin != "":
-		return twin
-	}
-	return config.EnvName(flag.Name)
+// nameTwins gives every flag its environment variable. HONGYAN_ and the flag's name for
+// what means the same everywhere; with the command's name between (tag own) for what is
+// about one command alone, so that a server's HONGYAN_DATA says nothing to `send --data`;
+// and the name that the tag twin gives.
+func (p *program) nameTwins(k *kong.Kong) error {
+	p.twins = make(map[*kong.Flag]string)
+	return kong.Visit(k.Model, func(v kong.Visitable, next kong.Next) error {
+		n, ok := v.(*kong.Node)
+		if !ok {
+			return next(nil)
+		}
+		command := strings.TrimPrefix(n.FullPath(), k.Model.Name+" ")
+		for _, f := range n.Flags {
+			switch {
+			case f.Name == "help":
+			case f.Tag.Has("twin"):
+				p.twins[f] = f.Tag.Get("twin")
+			case f.Tag.Has("own"):
+				p.twins[f] = config.EnvName(strings.ReplaceAll(command, " ", "-") + "-" + f.Name)
+			default:
+				p.twins[f] = config.EnvName(f.Name)
+			}
+		}
+		return next(nil)
+	})
 }
 
 func flagNamed(flags []*kong.Flag, name string) *kong.Flag {
@@ -84,7 +99,7 @@ func (p *program) flagHelp(v *kong.Value) string {
 	if v.Flag == nil {
 		return v.Help
 	}
-	env := twinOf(v.Flag)
+	env := p.twins[v.Flag]
 	if env == "" {
 		return v.Help
 	}

@@ -15,10 +15,10 @@ import (
 
 // sandboxCmd runs a local WeChat by itself, for servers and tests in any language.
 type sandboxCmd struct {
-	Listen       string        `name:"listen" twin:"HONGYAN_SANDBOX_LISTEN" default:"127.0.0.1:8422" help:"Address of the emulated WeChat and of its control surface."`
-	Latency      time.Duration `name:"latency" twin:"HONGYAN_SANDBOX_LATENCY" default:"0s" help:"Time that every call takes before it is processed."`
+	Listen       string        `name:"listen" own:"" default:"127.0.0.1:8422" help:"Address of the emulated WeChat and of its control surface."`
+	Latency      time.Duration `name:"latency" own:"" default:"0s" help:"Time that every call takes before it is processed."`
 	AllowRemote  bool          `name:"allow-remote" help:"Allow an address that other machines can reach. Anybody who reaches it controls it."`
-	AllowedHosts []string      `name:"allowed-hosts" help:"Host names by which others may use the control surface, such as the container's."`
+	AllowedHosts []string      `name:"allowed-hosts" own:"" help:"Host names by which others may use the control surface, such as the container's."`
 	logFlags
 }
 
@@ -33,7 +33,7 @@ func (c *sandboxCmd) Run(ctx context.Context, p *program) error {
 	fmt.Fprintln(p.stdout, url)
 	p.tell("A local WeChat is ready. Make an app, a template and a user that subscribes:")
 	for _, line := range sandboxExamples(url) {
-		p.tell("  %s", line)
+		fmt.Fprintln(p.stderr, "  "+line)
 	}
 	return serveSandbox(ctx, l, sb)
 }

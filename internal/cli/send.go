@@ -18,41 +18,41 @@ import (
 // sendCmd submits one message, from flags, from a file, or from a file that flags change.
 type sendCmd struct {
 	App      hongyan.AppID  `name:"app" placeholder:"APPID" help:"The mini program's AppID."`
-	To       hongyan.OpenID `name:"to" twin:"-" placeholder:"OPENID" xor:"to" help:"The recipient's openid."`
-	ToUser   string         `name:"to-user" twin:"-" xor:"to" help:"The recipient by your own id, as given at login."`
-	Template string         `name:"template" twin:"-" help:"template_id or alias."`
-	Data     []string       `name:"data" short:"d" twin:"-" sep:"none" placeholder:"KEY=VALUE" help:"A value of the template's data. May be repeated."`
-	File     string         `name:"file" short:"f" twin:"-" type:"path" help:"JSON body as POST /v1/messages takes it; a dash is standard input. Flags win over it."`
+	To       hongyan.OpenID `name:"to" own:"" placeholder:"OPENID" xor:"to" help:"The recipient's openid."`
+	ToUser   string         `name:"to-user" own:"" xor:"to" help:"The recipient by your own id, as given at login."`
+	Template string         `name:"template" own:"" help:"template_id or alias."`
+	Data     []string       `name:"data" short:"d" own:"" sep:"none" placeholder:"KEY=VALUE" help:"A value of the template's data. May be repeated."`
+	File     string         `name:"file" short:"f" own:"" type:"path" help:"JSON body as POST /v1/messages takes it; a dash is standard input. Flags win over it."`
 
-	Page             string `name:"page" twin:"-" help:"Page that a tap on the message opens."`
-	MiniprogramState string `name:"miniprogram-state" enum:",developer,trial,formal" default:"" help:"Version that a tap opens: developer, trial, formal."`
-	Lang             string `name:"lang" enum:",zh_CN,en_US,zh_HK,zh_TW" default:"" help:"Language of the card: zh_CN, en_US, zh_HK, zh_TW."`
+	Page             string `name:"page" own:"" help:"Page that a tap on the message opens."`
+	MiniprogramState string `name:"miniprogram-state" own:"" enum:",developer,trial,formal" default:"" placeholder:"WORD" help:"Version that a tap opens: developer, trial, formal."`
+	Lang             string `name:"lang" own:"" enum:",zh_CN,en_US,zh_HK,zh_TW" default:"" placeholder:"WORD" help:"Language of the card: zh_CN, en_US, zh_HK, zh_TW."`
 
-	SendAt    string `name:"send-at" twin:"-" placeholder:"TIME" help:"When: RFC 3339, 2006-01-02 15:04 in local time, or +2h."`
-	ExpiresAt string `name:"expires-at" twin:"-" placeholder:"TIME" help:"When it is of no use any more."`
+	SendAt    string `name:"send-at" own:"" placeholder:"TIME" help:"When: RFC 3339, 2006-01-02 15:04 in local time, or +2h."`
+	ExpiresAt string `name:"expires-at" own:"" placeholder:"TIME" help:"When it is of no use any more."`
 
 	policyFlags
 
-	DedupKey string   `name:"dedup-key" twin:"-" help:"Refuses a second message with the same key in the app for 24 hours."`
-	Tag      []string `name:"tag" twin:"-" sep:"none" help:"A word to find it by. May be repeated."`
-	Metadata []string `name:"metadata" twin:"-" sep:"none" placeholder:"KEY=VALUE" help:"Something to keep with it. May be repeated."`
+	DedupKey string   `name:"dedup-key" own:"" help:"Refuses a second message with the same key in the app for 24 hours."`
+	Tag      []string `name:"tag" own:"" sep:"none" help:"A word to find it by. May be repeated."`
+	Metadata []string `name:"metadata" own:"" sep:"none" placeholder:"KEY=VALUE" help:"Something to keep with it. May be repeated."`
 
-	DryRun         bool          `name:"dry-run" twin:"-" help:"Check everything and store nothing."`
-	Wait           time.Duration `name:"wait" twin:"-" placeholder:"10s" help:"Wait up to this long, at most 30s, for what becomes of it."`
-	IdempotencyKey string        `name:"idempotency-key" twin:"-" help:"Makes a repeat of this command harmless for 24 hours."`
+	DryRun         bool          `name:"dry-run" own:"" help:"Check everything and store nothing."`
+	Wait           time.Duration `name:"wait" own:"" placeholder:"10s" help:"Wait up to this long, at most 30s, for what becomes of it."`
+	IdempotencyKey string        `name:"idempotency-key" own:"" help:"Makes a repeat of this command harmless for 24 hours."`
 	apiFlags
 }
 
 // policyFlags say what happens when something is not as it should be.
 type policyFlags struct {
-	Priority    hongyan.Priority    `name:"priority" enum:",low,normal,high" default:"" help:"low, normal or high among the app's due messages."`
-	Reserve     hongyan.ReserveAt   `name:"reserve" enum:",submit,send" default:"" help:"When it takes its grant: submit or send."`
-	OnNoGrant   hongyan.OnNoGrant   `name:"on-no-grant" enum:",fail,send,hold" default:"" help:"If the user has no grant: fail, send anyway, or hold until the next accept."`
-	HoldFor     time.Duration       `name:"hold-for" help:"How long a held message waits."`
-	OnUncertain hongyan.OnUncertain `name:"on-uncertain" enum:",keep,resend" default:"" help:"After an unclear outcome: keep, or resend though the user may get it twice."`
-	OnBusy      hongyan.OnBusy      `name:"on-busy" enum:",retry,uncertain" default:"" help:"What errcode -1 means: retry or uncertain."`
-	Validation  hongyan.Validation  `name:"validation" enum:",normal,strict" default:"" help:"normal, or strict to refuse doubtful data too."`
-	Fit         hongyan.Fit         `name:"fit" enum:",none,repair,truncate" default:"" help:"Change what does not fit: none, repair, truncate."`
+	Priority    hongyan.Priority    `name:"priority" own:"" enum:",low,normal,high" default:"" placeholder:"WORD" help:"low, normal or high among the app's due messages."`
+	Reserve     hongyan.ReserveAt   `name:"reserve" own:"" enum:",submit,send" default:"" placeholder:"WORD" help:"When it takes its grant: submit or send."`
+	OnNoGrant   hongyan.OnNoGrant   `name:"on-no-grant" own:"" enum:",fail,send,hold" default:"" placeholder:"WORD" help:"If the user has no grant: fail, send anyway, or hold until the next accept."`
+	HoldFor     time.Duration       `name:"hold-for" own:"" help:"How long a held message waits."`
+	OnUncertain hongyan.OnUncertain `name:"on-uncertain" own:"" enum:",keep,resend" default:"" placeholder:"WORD" help:"After an unclear outcome: keep, or resend though the user may get it twice."`
+	OnBusy      hongyan.OnBusy      `name:"on-busy" own:"" enum:",retry,uncertain" default:"" placeholder:"WORD" help:"What errcode -1 means: retry or uncertain."`
+	Validation  hongyan.Validation  `name:"validation" own:"" enum:",normal,strict" default:"" placeholder:"WORD" help:"normal, or strict to refuse doubtful data too."`
+	Fit         hongyan.Fit         `name:"fit" own:"" enum:",none,repair,truncate" default:"" placeholder:"WORD" help:"Change what does not fit: none, repair, truncate."`
 }
 
 // Run implements the command.
@@ -174,7 +174,7 @@ func (p *program) readSubmission(path string, sub *hongyan.Submission) error {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return fmt.Errorf("--file: %w", err)
+			return p.usage("--file: "+err.Error(), "")
 		}
 		defer f.Close()
 		r = f
@@ -195,7 +195,7 @@ func (p *program) readSubmission(path string, sub *hongyan.Submission) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&body); err != nil {
-		return p.usage(p.say("--file: %s", strings.TrimPrefix(err.Error(), "json: ")), p.say("The fields of a message stand in the API reference at /docs, under POST /v1/messages."))
+		return p.usage("--file: "+strings.TrimPrefix(err.Error(), "json: "), p.say("The fields of a message stand in the API reference at /docs, under POST /v1/messages."))
 	}
 	sub.Data = make(map[string]string, len(body.Data))
 	for k, v := range body.Data {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -56,10 +55,10 @@ func isFirstRun(ctx context.Context, cfg config.Config) (bool, error) {
 	if cfg.AdminKey != "" {
 		return false, nil
 	}
-	if _, err := os.Stat(cfg.SQLitePath()); errors.Is(err, fs.ErrNotExist) {
+	if !exists(cfg.SQLitePath()) {
 		return true, nil
 	}
-	if _, err := os.Stat(filepath.Join(cfg.Data, ownerKeyFile)); err == nil {
+	if exists(filepath.Join(cfg.Data, ownerKeyFile)) {
 		return false, nil
 	}
 	l, err := openLedger(ctx, cfg)

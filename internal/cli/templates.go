@@ -123,8 +123,8 @@ func (c *templatesSyncCmd) Run(ctx context.Context, p *program) error {
 
 type templatesAddCmd struct {
 	TID   string `arg:"" name:"tid" help:"The title's tid, from templates titles."`
-	KIDs  []int  `name:"kids" twin:"-" required:"" help:"2 to 5 keyword ids in display order, from templates keywords."`
-	Scene string `name:"scene" twin:"-" help:"What it is for, in at most 15 characters; reviewers and users see it."`
+	KIDs  []int  `name:"kids" own:"" required:"" help:"2 to 5 keyword ids in display order, from templates keywords."`
+	Scene string `name:"scene" own:"" help:"What it is for, in at most 15 characters; reviewers and users see it."`
 	appFlag
 	apiFlags
 }
@@ -182,9 +182,9 @@ func (c *templatesAliasCmd) Run(ctx context.Context, p *program) error {
 
 type templatesValidateCmd struct {
 	templateArg
-	Data       []string           `name:"data" twin:"-" sep:"none" placeholder:"KEY=VALUE" help:"A value of the template's data. May be repeated."`
-	Fit        hongyan.Fit        `name:"fit" enum:",none,repair,truncate" default:"" help:"Change what does not fit: none, repair, truncate."`
-	Validation hongyan.Validation `name:"validation" enum:",normal,strict" default:"" help:"normal, or strict to refuse doubtful data too."`
+	Data       []string           `name:"data" own:"" sep:"none" placeholder:"KEY=VALUE" help:"A value of the template's data. May be repeated."`
+	Fit        hongyan.Fit        `name:"fit" own:"" enum:",none,repair,truncate" default:"" placeholder:"WORD" help:"Change what does not fit: none, repair, truncate."`
+	Validation hongyan.Validation `name:"validation" own:"" enum:",normal,strict" default:"" placeholder:"WORD" help:"normal, or strict to refuse doubtful data too."`
 	apiFlags
 }
 
@@ -247,8 +247,8 @@ func (c *templatesCategoriesCmd) Run(ctx context.Context, p *program) error {
 
 type templatesTitlesCmd struct {
 	Categories []int `arg:"" name:"category" help:"Category ids, from templates categories."`
-	Start      int   `name:"start" twin:"-" help:"How many titles to leave out at the beginning."`
-	Limit      int   `name:"limit" twin:"-" default:"30" help:"Most titles to print, 1 to 30."`
+	Start      int   `name:"start" own:"" help:"How many titles to leave out at the beginning."`
+	Limit      int   `name:"limit" own:"" default:"30" help:"Most titles to print, 1 to 30."`
 	appFlag
 	apiFlags
 }

@@ -24,7 +24,7 @@ func (p *program) userColumns() []column[hongyan.User] {
 }
 
 type usersListCmd struct {
-	ExternalID string `name:"external-id" twin:"-" help:"Only the user with this id of yours."`
+	ExternalID string `name:"external-id" own:"" help:"Only the user with this id of yours."`
 	limitFlag
 	appFlag
 	apiFlags
@@ -64,7 +64,7 @@ func (c *usersGetCmd) Run(ctx context.Context, p *program) error {
 
 type usersLoginCmd struct {
 	Code       string `arg:"" name:"code" help:"What wx.login gave; it works once, within 5 minutes."`
-	ExternalID string `name:"external-id" twin:"-" help:"Your own id of this user, to send to in place of the openid."`
+	ExternalID string `name:"external-id" own:"" help:"Your own id of this user, to send to in place of the openid."`
 	appFlag
 	apiFlags
 }

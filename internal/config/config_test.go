@@ -167,7 +167,7 @@ func TestSecrets(t *testing.T) {
 		{"environment", "S=from-env ", "", "from-env", ""},
 		{"file", "", file, "from-file", ""},
 		{"both", "S=from-env", file, "", "both set"},
-		{"missing", "", file + "x", "", "read S_FILE"},
+		{"missing", "", file + "x", "", "read a secret"},
 		{"empty", "", writeFile(t, " \n"), "", "is empty"},
 	}
 	for _, r := range rows {

@@ -69,7 +69,10 @@ func (f Field) Of(c *Config) string {
 	case []string:
 		return strings.Join(x, ",")
 	case string:
-		return withoutUser(x)
+		if strings.HasSuffix(f.Name, "-url") || strings.HasSuffix(f.Name, "-proxy") {
+			return withoutUser(x)
+		}
+		return x
 	default:
 		return fmt.Sprint(x)
 	}

@@ -75,7 +75,7 @@ func (s *Source) Secret(env, path string) (string, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("read %s_FILE: %w", env, err)
+		return "", fmt.Errorf("read a secret: %w", err)
 	}
 	if v = strings.TrimSpace(string(text)); v == "" {
 		return "", fmt.Errorf("%s is empty: write the secret into it", path)
