@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "stop": stop, "demo": demo, "exits": exits,
+			"start": start, "halt": halt, "demo": demo, "exits": exits,
 			"post": request, "get": request, "capture": capture, "taken": taken, "mode": mode, "times": times,
 		},
 		Setup: func(e *testscript.Env) error {
@@ -127,7 +127,7 @@ func launch(ts *testscript.TestScript, name string, args []string) *process {
 	ts.Check(p.cmd.Start())
 	go func() { defer close(p.done); _ = p.cmd.Wait() }()
 	ts.Value(running{}).(map[string]*process)[name] = p
-	ts.Defer(func() { // for scripts that fail before their stop
+	ts.Defer(func() { // for scripts that fail before their halt
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	})
@@ -158,12 +158,12 @@ func environment(ts *testscript.TestScript) []string {
 	return env
 }
 
-// stop NAME [EXIT]: interrupts a process, checks its exit code, 0 by default, and leaves
+// halt NAME [EXIT]: interrupts a process, checks its exit code, 0 by default, and leaves
 // what it wrote in NAME.out.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
+func halt(ts *testscript.TestScript, neg bool, args []string) {
 	p := ts.Value(running{}).(map[string]*process)[args[0]]
 	if neg || p == nil {
-		ts.Fatalf("usage: stop NAME [EXIT]")
+		ts.Fatalf("usage: halt NAME [EXIT]")
 	}
 	want := 0
 	if len(args) > 1 {

@@ -224,7 +224,7 @@ func isUnreachable(err error) bool {
 func isBroken(err error) bool {
 	var op *net.OpError
 	var timeout net.Error
-	return errors.As(err, &op) || errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &op) && (op.Op == "read" || op.Op == "write") || errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func commandOf(ctx *kong.Context) string {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hongyan-push/hongyan"
@@ -64,6 +65,7 @@ func TestFinish(t *testing.T) {
 		{"broken", t.Context(), fmt.Errorf("call: %w", &net.OpError{Op: "read", Err: errors.New("reset")}), 8, "look before you repeat"},
 		{"cut off", t.Context(), fmt.Errorf("read: %w", io.ErrUnexpectedEOF), 8, "look before you repeat"},
 		{"timed out", t.Context(), fmt.Errorf("call: %w", context.DeadlineExceeded), 8, "look before you repeat"},
+		{"address taken", t.Context(), fmt.Errorf("listen: %w", &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}), 1, "--listen"},
 		{"interrupted", canceled, fmt.Errorf("call: %w", context.Canceled), 130, ""},
 		{"canceled by itself", t.Context(), context.Canceled, 1, "context canceled"},
 		{"file", t.Context(), missing, 1, "no such file"},
