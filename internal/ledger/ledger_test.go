@@ -14,3 +14,9 @@ func TestSQLite(t *testing.T) {
 	t.Parallel()
 	ledgertest.Run(t, ledgertest.SQLite)
 }
+
+// TestSQLiteModel takes a few seconds; -rapid.checks=20000 is for long runs.
+func TestSQLiteModel(t *testing.T) {
+	t.Parallel()
+	ledgertest.Model(t, ledgertest.SQLite)
+}

@@ -121,7 +121,13 @@ func (t *txn) record(gs grants, r *result, w *resultRow) error {
 	if w.attempt != r.job.attempt || !sending && w.state != stUncertain {
 		return t.late(gs, r, w)
 	}
-	c := r.job.Message.Apply(r.o, at(t.now))
+	o := r.o
+	if !sending && o.Class == hongyan.OutcomeExpired {
+		// Nothing was sent, so it is not uncertain any more; that it has expired is for the
+		// claim to say, as for every message that waits.
+		o.Class = hongyan.OutcomeGiveBack
+	}
+	c := r.job.Message.Apply(o, at(t.now))
 	if c.State == hongyan.StateQueued && ms(c.DueAt) > w.expires {
 		c.DueAt = at(w.expires) // never past expiry: the claim or the sweep ends it then
 	}

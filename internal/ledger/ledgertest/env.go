@@ -36,6 +36,8 @@ type Database struct {
 	Exec func(t TB, query string, args ...any)
 	// Hold keeps every writer out until release is called.
 	Hold func(t TB) (release func())
+	// Drop removes the database, closed before, earlier than the end of the test.
+	Drop func()
 }
 
 // SQLite makes an empty SQLite database in a directory of the test's.
@@ -48,6 +50,7 @@ func SQLite(t testing.TB) *Database {
 		t.Fatalf("master key: %v", err)
 	}
 	d := &Database{Config: ledger.Config{Path: filepath.Join(dir, "hongyan.db"), MasterKey: key}}
+	d.Drop = func() { _ = os.RemoveAll(dir) }
 	d.Bytes = func(t TB) []byte {
 		var all []byte
 		files, _ := filepath.Glob(filepath.Join(dir, "*"))

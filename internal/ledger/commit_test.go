@@ -1,0 +1,81 @@
+package ledger
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestCommitter shows the group commit without a database: what fails is tried again
+// beside the others, and counts as waiting from when it was handed in.
+func TestCommitter(t *testing.T) {
+	t.Parallel()
+	t.Run("failing items hold up no other", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var bad atomic.Bool
+			bad.Store(true)
+			done := make(map[string]int)
+			c := newCommitter(2, func(_ context.Context, batch []*string) (left []*string) {
+				time.Sleep(10 * time.Millisecond)
+				for _, s := range batch {
+					if strings.HasPrefix(*s, "bad") && bad.Load() {
+						left = append(left, s)
+					} else {
+						done[*s]++
+					}
+				}
+				return left
+			})
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan int)
+			go func() { ended <- c.run(ctx) }()
+			for _, s := range []string{"a", "bad1", "b", "bad2", "c", "bad3"} {
+				if !c.add(&s) {
+					t.Fatal("refused")
+				}
+			}
+			time.Sleep(3 * time.Second)
+			if done["a"] != 1 || done["b"] != 1 || done["c"] != 1 || len(done) != 3 {
+				t.Errorf("done: %v", done)
+			}
+			if w := c.waiting(); w < 3*time.Second || w > 4*time.Second {
+				t.Errorf("waiting for %s, want since it was handed in", w)
+			}
+			bad.Store(false)
+			time.Sleep(3 * time.Second)
+			if len(done) != 6 || c.waiting() != 0 {
+				t.Errorf("done: %v, waiting for %s", done, c.waiting())
+			}
+			stop()
+			if left := <-ended; left != 0 || c.add(new(string)) {
+				t.Errorf("ended with %d left, or takes more", left)
+			}
+		})
+	})
+	t.Run("the end waits, within bounds", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c := newCommitter(2, func(_ context.Context, batch []*int) []*int { return slices.Clone(batch) })
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan int)
+			go func() { ended <- c.run(ctx) }()
+			for i := range 5 {
+				c.add(&i)
+			}
+			time.Sleep(time.Second)
+			stop()
+			began := time.Now()
+			if left := <-ended; left != 5 {
+				t.Errorf("%d left, want 5", left)
+			}
+			if d := time.Since(began); d < drainFor || d > drainFor+2*retryMost {
+				t.Errorf("ended after %s", d)
+			}
+		})
+	})
+}
