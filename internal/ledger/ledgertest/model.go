@@ -538,7 +538,7 @@ func (m *model) wantOutcome(j *modelJob, before hongyan.Message, after *hongyan.
 	if before.Status != hongyan.StateSending || before.Attempt != j.job.Message.Attempt {
 		return
 	}
-	unclear := len(j.message.calls) > 1 && m.hadUnclear(j)
+	unclear := j.job.Message.Progress.EarlierUnclear
 	want := map[hongyan.OutcomeClass][]hongyan.State{
 		"ok": {hongyan.StateAccepted}, "unclear": {hongyan.StateUncertain}, "busy": {hongyan.StateQueued, hongyan.StateFailed}, "same_user": {hongyan.StateQueued},
 		"banned": {hongyan.StateQueued}, "token": {hongyan.StateQueued}, "quota": {hongyan.StateQueued}, "account": {hongyan.StateQueued}, "pace": {hongyan.StateQueued},
@@ -561,10 +561,6 @@ func (m *model) wantOutcome(j *modelJob, before hongyan.Message, after *hongyan.
 		}
 	}
 	m.rt.Fatalf("after %s (earlier unclear: %v): %s, want one of %s", j.outcome.Class, unclear, after.Status, want)
-}
-
-func (m *model) hadUnclear(j *modelJob) bool {
-	return j.job.Message.Progress.EarlierUnclear
 }
 
 func (m *model) giveBack(rt *rapid.T) {
