@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -53,7 +54,10 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 	cfg := c.config(dir, d.sandboxURL)
 	d.server, err = server.New(ctx, cfg, server.Options{Now: sb.Now, Logger: log, Version: version()})
 	if err != nil {
-		return errors.Join(p.listenFault(err, c.Listen, "--listen"), l.Close())
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = p.listenFault(err, c.Listen, "--listen")
+		}
+		return errors.Join(err, l.Close())
 	}
 	return d.run(ctx, l)
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,16 @@ func TestFields(t *testing.T) {
 		}
 		if f.Secret != (f.Key == "") {
 			t.Errorf("%s: secrets have no key, all others have one", f.Name)
+		}
+		switch f.Name {
+		case "senders":
+			if f.Default != strconv.Itoa(config.DefaultSenders) {
+				t.Errorf("senders: the tag says %s, the constant %d", f.Default, config.DefaultSenders)
+			}
+		case "stop-timeout":
+			if f.Default != config.DefaultStopTimeout.String() {
+				t.Errorf("stop-timeout: the tag says %s, the constant %s", f.Default, config.DefaultStopTimeout)
+			}
 		}
 	}
 }
