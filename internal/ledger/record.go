@@ -291,13 +291,9 @@ func (t *txn) void(k grantKey, g *grantRow, r *result, w *resultRow, free, start
 		g.zeroAt = max(g.zeroAt, started)
 		return t.addEntry(k, entry{source: source, ref: ref, at: started})
 	}
-	if free > 0 {
-		g.VoidTaken(free)
-		g.dirty = true
-		if err := t.addEntry(k, entry{source: source, voided: free, ref: ref, at: started}); err != nil {
-			return err
-		}
-	}
+	// Back into the pool first: one that came while the call was under way is younger than
+	// what WeChat said, and must not go down with the older ones.
+	g.Return(free)
 	if err := t.voidBefore(k, g, started, source, ref, w.seq); err != nil {
 		return err
 	}

@@ -71,12 +71,13 @@ func (l *Ledger) Sweep(ctx context.Context) error {
 	}{
 		{sweepLeases, now - takeoverAfter.Milliseconds(),
 			func(t *txn, _ grants, w *row) error { return t.takeOver(w) }},
+		// Before expiry: what that returns must not go to a message that is given up.
+		{sweepGiveUp, now - uncertainGiven.Milliseconds(),
+			func(t *txn, gs grants, w *row) error { return t.giveUp(gs, w) }},
 		{sweepExpired, now,
 			func(t *txn, gs grants, w *row) error { return t.expire(gs, w) }},
 		{sweepResend, now,
 			func(t *txn, gs grants, w *row) error { return t.resend(gs, w) }},
-		{sweepGiveUp, now - uncertainGiven.Milliseconds(),
-			func(t *txn, gs grants, w *row) error { return t.giveUp(gs, w) }},
 	} {
 		for {
 			n, err := l.sweep(ctx, s.find, s.arg, s.do)

@@ -211,6 +211,12 @@ func (m *model) settle(what string, may map[pair][]int64) {
 			ok = ok || w == got
 		}
 		if !ok && want != nil {
+			for id, msg := range now.messages {
+				if m.messages[id].k == k {
+					old := m.shot.messages[id]
+					m.rt.Logf("%s: %s with %d, before %s with %d; attempt %d, updated %s", id, msg.Status, msg.Reserved, old.Status, old.Reserved, msg.Attempt, msg.UpdatedAt)
+				}
+			}
 			m.rt.Fatalf("%s: %v: available %d + reserved %d + unreported − unsettled %d − WeChat's own %d is off by %d, want one of %d; entries: %+v", what, k, s.Available, s.Reserved, m.unsettled(k, nil), m.truth[k], got, want, s.Entries)
 		}
 		m.slip[k] = got
