@@ -26,9 +26,7 @@ func TestPlans(t *testing.T) {
 	if len(queries) < 30 {
 		t.Fatalf("only %d statements were used", len(queries))
 	}
-	for _, s := range []string{sweepLeases, sweepExpired, sweepResend, sweepGiveUp, sqlFirstDue, sqlSubscription} {
-		queries = append(queries, s)
-	}
+	queries = append(queries, sweepLeases, sweepExpired, sweepResend, sweepGiveUp, sqlFirstDue, sqlSubscription)
 	for _, q := range queries {
 		if strings.Contains(q, "SAVEPOINT") {
 			continue

@@ -207,12 +207,13 @@ func (l *Lane) ledger() ledger.Lane {
 
 // The app and templates that every Env has.
 const (
-	App      hongyan.AppID = "wx0123456789abcdef"
-	OneTime                = "tmpl-one-time"
-	Other                  = "tmpl-other"
-	LongTerm               = "tmpl-long-term"
-	Unsynced               = "tmpl-unknown-kind"
-	Alias                  = "order"
+	App = hongyan.AppID("wx0123456789abcdef")
+
+	OneTime  = "tmpl-one-time"
+	Other    = "tmpl-other"
+	LongTerm = "tmpl-long-term"
+	Unsynced = "tmpl-unknown-kind"
+	Alias    = "order"
 )
 
 // Env is an open ledger with a clock, a lane, one app and its templates.

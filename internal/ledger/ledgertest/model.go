@@ -481,9 +481,6 @@ func (m *model) record(rt *rapid.T) {
 		case after.Status != hongyan.StateAccepted || before.Status.Final():
 			// Evidence of an attempt whose message has moved on: one more spend, at most.
 			may[k] = []int64{m.slip[k], m.slip[k] - 1}
-			if before.Status.Final() {
-				break
-			}
 		case reserved == 0:
 			may[k] = []int64{m.slip[k] + unsettled, m.slip[k] + unsettled - 1}
 			mm.forget()
