@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -152,14 +153,12 @@ func (s *server) updateApp(ctx context.Context, in *InApp, b *appUpdate) (hongya
 		return app, faults([]hongyan.FieldError{longName})
 	}
 	if b.Settings != "" {
-		// Decoding over a copy of the current ones merges; lists are replaced, not grown.
-		if err := decodeInto(string(b.Settings), "/settings", &app.Settings); err != nil {
+		// Decoding over the current ones merges; lists are replaced, not grown. It is done here
+		// for an early answer, and again on what the transaction finds.
+		u.Merge = func(set *hongyan.AppSettings) error { return decodeInto(string(b.Settings), "/settings", set) }
+		if err := errors.Join(u.Merge(&app.Settings), app.Settings.Check()); err != nil {
 			return app, err
 		}
-		if err := app.Settings.Check(); err != nil {
-			return app, err
-		}
-		u.Settings = &app.Settings
 	}
 	if b.Secret != nil {
 		if *b.Secret == "" {

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hongyan-push/hongyan"
@@ -175,5 +176,27 @@ next:
 			}
 		}
 		t.Errorf("no fault at %q with %q in %s", pointer, text, r.Body)
+	}
+}
+
+// TestSettingsMergeTogether: two changes at once, of different keys, both stay.
+func TestSettingsMergeTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	for round := range 10 {
+		var wg sync.WaitGroup
+		for key, value := range map[string]any{"default_expiry_s": 100 + round, "backlog_limit": 200 + round, "pace_per_second": 300 + round} {
+			wg.Go(func() {
+				if _, err := w.admin.UpdateApp(ctx, w.appID(), client.AppUpdate{Settings: map[string]any{key: value}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		app, err := w.admin.App(ctx, w.appID())
+		if s := app.Settings; err != nil || s.DefaultExpiryS != int64(100+round) || s.BacklogLimit != int64(200+round) || s.PacePerSecond != float64(300+round) {
+			t.Fatalf("after three changes at once: %+v, %v", s, err)
+		}
 	}
 }

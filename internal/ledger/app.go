@@ -198,9 +198,10 @@ func (l *Ledger) Apps() []hongyan.App {
 
 // AppUpdate changes what is not nil.
 type AppUpdate struct {
-	Name     *string
-	Settings *hongyan.AppSettings
-	Secret   *hongyan.AppSecret
+	Name *string
+	// Merge edits the settings as the transaction finds them, so that two changes at once both stay.
+	Merge  func(*hongyan.AppSettings) error
+	Secret *hongyan.AppSecret
 }
 
 // UpdateApp changes an app. A new secret should have been tried at WeChat before; it also
@@ -216,15 +217,8 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 				return err
 			}
 		}
-		if u.Settings != nil {
-			if err := u.Settings.Check(); err != nil {
-				return err
-			}
-			b, err := json.Marshal(u.Settings)
-			if err != nil {
-				return err
-			}
-			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET settings = ?, updated_at = ? WHERE no = ?`, string(b), t.now, e.no); err != nil {
+		if u.Merge != nil {
+			if err := t.mergeSettings(e.no, u.Merge); err != nil {
 				return err
 			}
 		}
@@ -244,6 +238,26 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 	}
 	l.nudgeDue()
 	return l.App(id)
+}
+
+func (t *txn) mergeSettings(appNo int64, merge func(*hongyan.AppSettings) error) error {
+	var text string
+	if err := t.row(`/* ledger.mergeSettings */ SELECT settings FROM apps WHERE no = ?`, []any{appNo}, &text); err != nil {
+		return err
+	}
+	var set hongyan.AppSettings
+	if err := json.Unmarshal([]byte(text), &set); err != nil {
+		return err
+	}
+	if err := errors.Join(merge(&set), set.Check()); err != nil {
+		return err
+	}
+	b, err := json.Marshal(set)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`/* ledger.mergeSettings */ UPDATE apps SET settings = ?, updated_at = ? WHERE no = ?`, string(b), t.now, appNo)
+	return err
 }
 
 // AppSecret opens the app's sealed AppSecret.

@@ -191,7 +191,7 @@ func testSubmit(t *testing.T, open func(testing.TB) *Database) {
 			e.WantCount("u1", Unsynced, Count{Voided: 3, Exact: true})
 		},
 		"only_openids": func(e *Env) {
-			_, err := e.UpdateApp(context.Background(), App, ledger.AppUpdate{Settings: &hongyan.AppSettings{OnlyOpenIDs: []hongyan.OpenID{"u1"}}})
+			_, err := e.UpdateApp(context.Background(), App, ledger.AppUpdate{Merge: func(s *hongyan.AppSettings) error { s.OnlyOpenIDs = []hongyan.OpenID{"u1"}; return nil }})
 			e.must(err)
 			e.Send("u1")
 			_, err = e.Try(Submission("u2"))
@@ -260,7 +260,7 @@ func testSubmit(t *testing.T, open func(testing.TB) *Database) {
 			e.Send("u2", onNoGrant(hongyan.OnNoGrantHold))
 		},
 		"backlog bound": func(e *Env) {
-			_, err := e.UpdateApp(context.Background(), App, ledger.AppUpdate{Settings: &hongyan.AppSettings{BacklogLimit: 3}})
+			_, err := e.UpdateApp(context.Background(), App, ledger.AppUpdate{Merge: func(s *hongyan.AppSettings) error { s.BacklogLimit = 3; return nil }})
 			e.must(err)
 			for range 3 {
 				e.Send("u1")
