@@ -40,6 +40,7 @@ func TestCommitter(t *testing.T) {
 				}
 			}
 			time.Sleep(3 * time.Second)
+			synctest.Wait()
 			if done["a"] != 1 || done["b"] != 1 || done["c"] != 1 || len(done) != 3 {
 				t.Errorf("done: %v", done)
 			}
@@ -48,6 +49,7 @@ func TestCommitter(t *testing.T) {
 			}
 			bad.Store(false)
 			time.Sleep(3 * time.Second)
+			synctest.Wait()
 			if len(done) != 6 || c.waiting() != 0 {
 				t.Errorf("done: %v, waiting for %s", done, c.waiting())
 			}
