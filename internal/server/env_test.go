@@ -23,7 +23,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	if os.Getenv("HONGYAN_TEST_SANDBOX") != "" {
+		runSandbox() // the witness of the crash tests, in a process of its own
+		return
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(binaryDir)
+		os.Exit(code)
+	}))
 }
 
 const adminKey = "owner-key-for-tests-of-40-characters-000"

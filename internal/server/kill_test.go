@@ -24,13 +24,15 @@ import (
 // The tests of this file run the real binary and a sandbox in a process of its own, which
 // is the witness: it outlives every crash of the server.
 
+var binaryDir string
+
 // binary builds cmd/hongyan once.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "hongyan-test-")
-	if err != nil {
+	var err error
+	if binaryDir, err = os.MkdirTemp("", "hongyan-test-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "hongyan")
+	path := filepath.Join(binaryDir, "hongyan")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/hongyan-push/hongyan/cmd/hongyan").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -38,14 +40,11 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// TestMainSandbox is not a test: started again with this variable, the test program is the sandbox.
-func TestMainSandbox(t *testing.T) {
-	if os.Getenv("HONGYAN_TEST_SANDBOX") == "" {
-		t.SkipNow()
-	}
+// runSandbox is what the test program does when it is started again as the sandbox.
+func runSandbox() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("SANDBOX http://" + ln.Addr().String())
 	_ = http.Serve(ln, sandbox.New(sandbox.Config{}))
@@ -58,7 +57,7 @@ type witness struct {
 
 func startSandbox(t *testing.T) *witness {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMainSandbox$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "HONGYAN_TEST_SANDBOX=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
