@@ -277,7 +277,11 @@ func (m *model) report(rt *rapid.T) {
 		rt.Skip("nothing to report")
 	}
 	m.tick(time.Millisecond)
-	m.reportTap(rapid.IntRange(0, len(m.taps)-1).Draw(rt, "tap"))
+	i := rapid.IntRange(0, len(m.taps)-1).Draw(rt, "tap")
+	if m.Clock.Now().Sub(m.taps[i].at) > 29*24*time.Hour {
+		rt.Skip("too old to be reported")
+	}
+	m.reportTap(i)
 }
 
 func (m *model) reportTap(i int) {
@@ -311,6 +315,9 @@ func (m *model) reportAgain(rt *rapid.T) {
 	}
 	m.tick(time.Millisecond)
 	t := rapid.SampledFrom(m.known).Draw(rt, "tap")
+	if m.Clock.Now().Sub(t.at) > 29*24*time.Hour {
+		rt.Skip("its witness may be purged")
+	}
 	if r := m.Repeat(t.id, t.k.openid, t.k.tmpl, "accept", m.Clock.Now().Sub(t.at)); r.Note != "duplicate" || r.Counted != 0 {
 		rt.Fatalf("the same report again: %+v", r)
 	}
@@ -463,6 +470,11 @@ func (m *model) finishJob(j *modelJob, o hongyan.Outcome) {
 		delete(m.claimed, j.job.Message.ID)
 	}
 	m.Record(j.job, o)
+	if mm := j.message; mm.last == hongyan.StateUncertain && o.Class != hongyan.OutcomeUnclear {
+		// It is known now, so it may wait again, and the ledger's own upkeep may already have
+		// found that it has expired.
+		mm.last = hongyan.StateQueued
+	}
 }
 
 // record is the result reaching the ledger, maybe after its lease was taken over.
