@@ -533,6 +533,7 @@ func FuzzValidateData(f *testing.F) {
 	for i := range knownTypes {
 		f.Add(i, "2024-02-30T25:00:00Z~２５：６１\n\xff"+family)
 		f.Add(i, "客厅 ")
+		f.Add(i, "0:00 ")
 	}
 	f.Fuzz(func(t *testing.T, which int, value string) {
 		typ := knownTypes[uint(which)%uint(len(knownTypes))]

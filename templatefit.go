@@ -203,10 +203,10 @@ func parseMoments(v string) (ms [2]moment, n int) {
 		}
 		ms[n] = m
 		n++
-		c.spaces()
 		if c.rest() == "" {
 			return ms, n
 		}
+		c.spaces() // before a ~ only: a space at the very end is no part of the shape
 		if !c.eat("~") {
 			return ms, 0
 		}
