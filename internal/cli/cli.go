@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strconv"
 	"time"
 
@@ -73,7 +72,6 @@ func (p *program) run(ctx context.Context, args []string) error {
 	var g grammar
 	exited := false
 	helpTo := p.stdout
-	args = numbersLast(args)
 	if len(args) == 0 {
 		args, helpTo = []string{"--help"}, p.stderr
 	}
@@ -92,7 +90,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("command line: %w", err)
 	}
-	p.parsed, err = parser.Parse(args)
+	p.parsed, err = parser.Parse(guardArgs(parser, args))
 	switch {
 	case exited && helpTo == p.stderr:
 		return errReported(exitUsage)
@@ -101,28 +99,9 @@ func (p *program) run(ctx context.Context, args []string) error {
 	case err != nil:
 		return err
 	}
+	unguard(p.parsed)
 	p.parsed.BindTo(ctx, (*context.Context)(nil))
 	return p.parsed.Run(p)
-}
-
-// numbersLast lets `errcode -1` mean the number: what begins with a dash is a flag unless
-// it stands behind two dashes.
-func numbersLast(args []string) []string {
-	if len(args) < 2 || args[0] != "errcode" || slices.Contains(args, "--") {
-		return args
-	}
-	var flags, numbers []string
-	for _, a := range args {
-		if n, err := strconv.Atoi(a); err == nil && n < 0 {
-			numbers = append(numbers, a)
-		} else {
-			flags = append(flags, a)
-		}
-	}
-	if len(numbers) == 0 {
-		return args
-	}
-	return slices.Concat(flags, []string{"--"}, numbers)
 }
 
 // logFlags say what a command that keeps running logs.

@@ -132,7 +132,7 @@ func (p *program) finish(ctx context.Context, err error) int {
 		p.report(own.text, nil, own.hint, own.err)
 		return own.exit
 	case errors.As(err, &parse):
-		p.report(err.Error(), nil, p.say("Run `%s --help`.", commandOf(parse.Context)), nil)
+		p.report(strings.ReplaceAll(err.Error(), guard, ""), nil, p.say("Run `%s --help`.", commandOf(parse.Context)), nil)
 		return exitUsage
 	case errors.As(err, &coded):
 		return p.finishCoded(err, coded)

@@ -82,19 +82,3 @@ func TestFinish(t *testing.T) {
 		}
 	}
 }
-
-func TestNumbersLast(t *testing.T) {
-	t.Parallel()
-	rows := []struct{ in, want string }{
-		{"errcode -1 --json", "errcode --json -- -1"},
-		{"errcode 43101", "errcode 43101"},
-		{"errcode -- -1", "errcode -- -1"},
-		{"errcode", "errcode"},
-		{"grants adjust --delta -1", "grants adjust --delta -1"},
-	}
-	for _, r := range rows {
-		if got := strings.Join(numbersLast(strings.Fields(r.in)), " "); got != r.want {
-			t.Errorf("%s: got %s, want %s", r.in, got, r.want)
-		}
-	}
-}
