@@ -112,6 +112,9 @@ func (s *Server) masterKey() (*ledger.MasterKey, error) {
 // URL is where the API listens.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
+// Ledger is the open database, for a caller in the same process. It is closed when Run ends.
+func (s *Server) Ledger() *ledger.Ledger { return s.ledger }
+
 // CreateKey makes an API key, for a first run that has none.
 func (s *Server) CreateKey(ctx context.Context, k hongyan.APIKey) (hongyan.APIKey, error) {
 	return s.ledger.CreateKey(ctx, k, nil)
