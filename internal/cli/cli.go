@@ -38,6 +38,8 @@ type grammar struct {
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
 	Generate generateCmd `cmd:"" hidden:"" help:"Generate files of the repository."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	benchCmds
 }
 
 // program is what every command has at hand.
