@@ -2,15 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
-
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
 
 	"github.com/hongyan-push/hongyan/internal/ledger"
 )
@@ -37,13 +31,10 @@ func (c *migrateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	m := migration{Database: cfg.SQLitePath()}
-	if m.From, err = schemaVersion(ctx, m.Database); err != nil {
+	if m.From, m.To, err = ledger.SchemaVersion(ctx, m.Database); err != nil {
 		return err
 	}
 	if c.Check {
-		if m.To, err = newestSchema(ctx); err != nil {
-			return err
-		}
 		m.Pending = m.From < m.To
 		return p.printMigration(c.outputFlags, m)
 	}
@@ -55,9 +46,6 @@ func (c *migrateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if err := l.Close(); err != nil {
-		return err
-	}
-	if m.To, err = schemaVersion(ctx, m.Database); err != nil {
 		return err
 	}
 	return p.printMigration(c.outputFlags, m)
@@ -84,48 +72,4 @@ func (p *program) printMigration(o outputFlags, m migration) error {
 		p.tell("The schema was brought from version %d to %d.", m.From, m.To)
 	}
 	return nil
-}
-
-// schemaVersion reads the version of a database without changing it; 0 if there is none.
-// It works beside a running server, whose lock keeps [ledger.Open] out.
-func schemaVersion(ctx context.Context, path string) (v int64, err error) {
-	if !exists(path) {
-		return 0, nil
-	}
-	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)&_pragma=query_only(1)"}
-	db, err := goose.OpenDBWithDriver("sqlite", dsn.String())
-	if err != nil {
-		return 0, fmt.Errorf("open database: %w", err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	store, err := database.NewStore(goose.DialectSQLite3, goose.DefaultTablename)
-	if err != nil {
-		return 0, fmt.Errorf("read schema version: %w", err)
-	}
-	if v, err = store.GetLatestVersion(ctx, db); err != nil {
-		return 0, fmt.Errorf("read schema version of %s: %w", path, err)
-	}
-	return v, nil
-}
-
-// newestSchema is the version that a new database gets.
-func newestSchema(ctx context.Context) (v int64, err error) {
-	dir, err := os.MkdirTemp("", "hongyan-migrate-")
-	if err != nil {
-		return 0, fmt.Errorf("temporary directory: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	key, err := ledger.NewMasterKey(make([]byte, 32)) // it seals nothing
-	if err != nil {
-		return 0, err
-	}
-	path := filepath.Join(dir, "hongyan.db")
-	l, err := ledger.Open(ctx, ledger.Config{Path: path, MasterKey: key})
-	if err != nil {
-		return 0, err
-	}
-	if err := l.Close(); err != nil {
-		return 0, err
-	}
-	return schemaVersion(ctx, path)
 }

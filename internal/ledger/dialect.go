@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"sync"
 
 	"github.com/pressly/goose/v3"
@@ -44,22 +45,44 @@ func openSQLite(path string, writer bool) (*sql.DB, error) {
 	return db, nil
 }
 
-// migrateUp brings the schema to this binary's version; a newer schema stops the start.
-func migrateUp(ctx context.Context, db *sql.DB) error {
+// migrations reads a database's schema version, and the newest that this program has.
+func migrations(ctx context.Context, db *sql.DB) (p *goose.Provider, have, newest int64, err error) {
 	dir, err := fs.Sub(schema.FS, "sqlite")
 	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
+		return nil, 0, 0, fmt.Errorf("migrations: %w", err)
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
+	if p, err = goose.NewProvider(goose.DialectSQLite3, db, dir); err != nil {
+		return nil, 0, 0, fmt.Errorf("migrations: %w", err)
 	}
-	have, err := p.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("read schema version: %w", err)
+	if have, err = p.GetDBVersion(ctx); err != nil {
+		return nil, 0, 0, fmt.Errorf("read schema version: %w", err)
 	}
 	sources := p.ListSources()
-	if newest := sources[len(sources)-1].Version; have > newest {
+	return p, have, sources[len(sources)-1].Version, nil
+}
+
+// SchemaVersion tells the version of the schema in a file (0: there is no file yet) and the
+// newest that this program knows. It changes nothing and works beside a running server.
+func SchemaVersion(ctx context.Context, path string) (have, newest int64, err error) {
+	file := path
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		file = ":memory:"
+	}
+	db, err := openSQLite(file, file == ":memory:")
+	if err != nil {
+		return 0, 0, err
+	}
+	_, have, newest, err = migrations(ctx, db)
+	return have, newest, errors.Join(err, db.Close())
+}
+
+// migrateUp brings the schema to this binary's version; a newer schema stops the start.
+func migrateUp(ctx context.Context, db *sql.DB) error {
+	p, have, newest, err := migrations(ctx, db)
+	if err != nil {
+		return err
+	}
+	if have > newest {
 		return fmt.Errorf("the database has schema version %d, this program knows %d: start the newer program, or restore a backup made before the upgrade", have, newest)
 	}
 	if _, err := p.Up(ctx); err != nil {
