@@ -1,0 +1,6 @@
+//go:build race
+
+package ledger_test
+
+// SQLite under the race detector is nine times slower: the detector needs histories, not many.
+const defaultChecks = "5"
