@@ -3,7 +3,9 @@ package wechat
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 )
@@ -17,10 +19,15 @@ type call struct {
 	secrets []string // cut from whatever a peer says
 }
 
+var errClearText = errors.New("plain http to another host would show a credential to everybody on the way: use https, or for WeChat's cloud hosting an app without a token")
+
 // do performs q and hands the body of a status-200 answer to use. A call that
 // got no such answer, or whose answer use cannot read, ends as a
 // [*TransportError]; an [*Error] from use is passed on.
 func (c *Client) do(ctx context.Context, p *pool, q *call, use func(body []byte) error) error {
+	if c.clearText && slices.ContainsFunc(q.secrets, func(s string) bool { return s != "" }) {
+		return &TransportError{Kind: Unsent, Path: q.path, Err: errClearText}
+	}
 	w := requestBuffers.Get().(*requestBuffer)
 	defer w.release()
 	resp := fasthttp.AcquireResponse()

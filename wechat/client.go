@@ -55,9 +55,10 @@ type Config struct {
 	// beyond it waits; waiting that ends without a connection is [Unsent].
 	// Default 512.
 	MaxConns int
-	// AllowInsecure permits plain http to a host that is not this machine.
-	// WeChat's cloud hosting (微信云托管) intercepts such calls inside its
-	// containers; elsewhere it would put tokens on the wire in clear text.
+	// AllowInsecure permits plain http to a host that is not this machine, for
+	// calls without any credential: WeChat's cloud hosting (微信云托管)
+	// intercepts those inside its containers and authenticates them itself. A
+	// call with a token or secret is refused as [Unsent] before anything is written.
 	AllowInsecure bool
 	// RootCAs are trusted for https, on the way to WeChat and to an https
 	// proxy. Default: the system's.
@@ -71,6 +72,7 @@ type Client struct {
 	target      string // what precedes a path in the request line
 	headers     string // the header lines every request has
 	forward     *proxy // takes whole URLs; nil without a proxy and for tunnels
+	clearText   bool   // plain http to another host: no credential may go out
 	callTimeout time.Duration
 	sends       *pool
 	others      *pool
@@ -94,6 +96,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{
 		target:      strings.TrimRight(base.EscapedPath(), "/"),
 		headers:     "Host: " + base.Host + "\r\nUser-Agent: " + cfg.UserAgent + "\r\n",
+		clearText:   base.Scheme == "http" && !isLoopback(base.Hostname()),
 		callTimeout: cfg.CallTimeout,
 	}
 	if base.Scheme == "https" {
