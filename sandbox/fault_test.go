@@ -51,8 +51,9 @@ func TestFaultKinds(t *testing.T) {
 				e.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 				e.tap(2)
 				token := e.token()
-				c.spec.Path, c.spec.When, c.spec.Count = pathSend, when, ptr(1)
-				f := e.fault(c.spec)
+				spec := c.spec
+				spec.Path, spec.When, spec.Count = pathSend, when, ptr(1)
+				f := e.fault(spec)
 				if f.When != when || *f.Left != 1 {
 					t.Errorf("fault = %+v", f)
 				}
