@@ -26,6 +26,3 @@ func peakMemory() float64 {
 	n, _ := strconv.ParseFloat(string(bytes.TrimSpace(kb)), 64)
 	return n / 1024
 }
-
-// syncData makes written data durable, as the database does it.
-func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

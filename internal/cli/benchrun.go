@@ -11,9 +11,11 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -28,6 +30,8 @@ type bench struct {
 
 // runBench measures the pairs. Whatever happens, nothing of it stays behind.
 func runBench(ctx context.Context, p *program, c *benchCmd) (pairs []benchFigures, err error) {
+	// `bench 2>&1 | head` closes standard error on us, which would end the process here and now.
+	signal.Ignore(syscall.SIGPIPE)
 	dir, remove, err := c.directory()
 	if err != nil {
 		return nil, err
@@ -244,7 +248,7 @@ func (b *bench) askSink(ctx context.Context, path string, body []byte, into any)
 	return json.Unmarshal(text, into)
 }
 
-// measureFsync appends and syncs blocks as the log of a database does.
+// measureFsync appends and syncs blocks as SQLite does in its log.
 func measureFsync(dir string) (p50, p99 float64, err error) {
 	path := filepath.Join(dir, "fsync")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -259,7 +263,7 @@ func measureFsync(dir string) (p50, p99 float64, err error) {
 		if _, err := f.Write(block); err != nil {
 			return 0, 0, err
 		}
-		if err := syncData(f); err != nil {
+		if err := f.Sync(); err != nil {
 			return 0, 0, err
 		}
 		took[i] = time.Since(begin)
