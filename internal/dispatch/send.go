@@ -59,15 +59,11 @@ func (l *lane) attempt(ctx context.Context, j *ledger.Job) hongyan.Outcome {
 func (l *lane) mayCall(j *ledger.Job) (hongyan.Outcome, bool) {
 	giveBack := hongyan.Outcome{Class: hongyan.OutcomeGiveBack}
 	now, wall := time.Now(), l.d.now()
-	switch {
-	case l.d.stopping.Load(), l.d.cfg.Ledger.Stalled():
+	if now.Sub(j.HandedAt) > handOffWait && !j.Probe() && j.Fresh() {
 		return giveBack, false
-	case now.Sub(j.HandedAt) > handOffWait && !j.Probe() && j.Fresh():
-		return giveBack, false
-	case j.Deadline.Sub(now) < ledger.LeaseMargin, j.LeaseUntil.Sub(wall) < ledger.LeaseMargin:
-		return giveBack, false
-	case !wall.Before(j.Message.ExpiresAt):
-		return hongyan.Outcome{Class: hongyan.OutcomeExpired}, false
+	}
+	if o, ok := l.fence(j); !ok {
+		return o, false
 	}
 	if rest := l.resting(); rest > 0 {
 		giveBack.RetryAt = wall.Add(rest)
@@ -84,6 +80,20 @@ func (l *lane) mayCall(j *ledger.Job) (hongyan.Outcome, bool) {
 	}
 	if wait > 0 {
 		time.Sleep(wait)
+	}
+	return hongyan.Outcome{}, true
+}
+
+// fence is what must hold when a request is written: results can be written, the lease
+// lasts on both clocks, the message has not expired, and the server is not stopping.
+func (l *lane) fence(j *ledger.Job) (hongyan.Outcome, bool) {
+	wall := l.d.now()
+	switch {
+	case l.d.stopping.Load(), l.d.cfg.Ledger.Stalled(),
+		time.Until(j.Deadline) < ledger.LeaseMargin, j.LeaseUntil.Sub(wall) < ledger.LeaseMargin:
+		return hongyan.Outcome{Class: hongyan.OutcomeGiveBack}, false
+	case !wall.Before(j.Message.ExpiresAt):
+		return hongyan.Outcome{Class: hongyan.OutcomeExpired}, false
 	}
 	return hongyan.Outcome{}, true
 }
@@ -114,9 +124,10 @@ func (l *lane) call(ctx context.Context, j *ledger.Job, token string) hongyan.Ou
 		if !b.allow(l.d.now()) {
 			continue
 		}
-		if time.Until(j.Deadline) < ledger.LeaseMargin || j.LeaseUntil.Sub(l.d.now()) < ledger.LeaseMargin {
+		// Again just before the write: waiting for a token or a place in the pace takes time.
+		if back, ok := l.fence(j); !ok {
 			b.cancel()
-			return hongyan.Outcome{Class: hongyan.OutcomeGiveBack}
+			return back
 		}
 		closed := b.closed()
 		o = l.callOne(ctx, c, j, token)
