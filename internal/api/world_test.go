@@ -101,7 +101,7 @@ func openLedger(t testing.TB) *ledger.Ledger {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l, err := ledger.Open(ctx, ledger.Config{Path: filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key})
+	l, err := ledger.Open(ctx, ledger.Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key})
 	if err != nil {
 		cancel()
 		t.Fatal(err)

@@ -79,7 +79,7 @@ func withBenchLedger(ctx context.Context, dir string, f func(*ledger.Ledger) err
 	if err != nil {
 		return err
 	}
-	l, err := ledger.Open(ctx, ledger.Config{Path: filepath.Join(dir, "hongyan.db"), MasterKey: key})
+	l, err := ledger.Open(ctx, ledger.Config{DB: "sqlite:" + filepath.Join(dir, "hongyan.db"), MasterKey: key})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (c *configShowCmd) Run(p *program) error {
 			s.Key = f.Env
 		}
 		if f.Name == "db" && s.Value == "" {
-			s.Value = "sqlite:" + cfg.SQLitePath()
+			s.Value = cfg.Database()
 		}
 		list = append(list, s)
 	}

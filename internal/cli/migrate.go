@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/hongyan-push/hongyan/internal/config"
 	"github.com/hongyan-push/hongyan/internal/ledger"
 )
 
@@ -30,8 +31,8 @@ func (c *migrateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	m := migration{Database: cfg.SQLitePath()}
-	if m.From, m.To, err = ledger.SchemaVersion(ctx, m.Database); err != nil {
+	m := migration{Database: config.WithoutPassword(cfg.Database())}
+	if m.From, m.To, err = ledger.SchemaVersion(ctx, cfg.Database()); err != nil {
 		return err
 	}
 	if c.Check {

@@ -55,7 +55,7 @@ func isFirstRun(ctx context.Context, cfg config.Config) (bool, error) {
 	if cfg.AdminKey != "" {
 		return false, nil
 	}
-	if !exists(cfg.SQLitePath()) {
+	if path := ledger.SQLiteFile(cfg.Database()); path != "" && !exists(path) {
 		return true, nil
 	}
 	if exists(filepath.Join(cfg.Data, ownerKeyFile)) {
@@ -75,7 +75,7 @@ func openLedger(ctx context.Context, cfg config.Config) (*ledger.Ledger, error) 
 	if err != nil {
 		return nil, err
 	}
-	return ledger.Open(ctx, ledger.Config{Path: cfg.SQLitePath(), MasterKey: key})
+	return ledger.Open(ctx, ledger.Config{DB: cfg.Database(), MasterKey: key})
 }
 
 func masterKey(cfg config.Config) (*ledger.MasterKey, error) {

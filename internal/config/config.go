@@ -21,7 +21,9 @@ import (
 // Config is everything `hongyan serve` can be told.
 type Config struct {
 	Data string `name:"data" default:"./data" type:"path" help:"Directory of the SQLite file, the master key and the lock."`
-	DB   string `name:"db" help:"Database. Default: sqlite:DATA/hongyan.db."`
+	// DB may hold a password; where it does, it is masked.
+	DB     string `name:"db" placeholder:"URL" help:"Database: sqlite:PATH, postgres://… or mysql://…; the last two for several replicas. A URL with a password comes from HONGYAN_DB or --db-file, because command lines are read by others. Default: sqlite:DATA/hongyan.db."`
+	DBFile string `name:"db-file" type:"path" help:"File with the database's URL."`
 
 	Listen         string   `name:"listen" default:"127.0.0.1:8420" help:"Address of the API, docs, metrics and health. Also of /mp/v1 and /callback while there is no public listener."`
 	TrustedProxies []string `name:"trusted-proxies" help:"CIDR ranges whose X-Forwarded-For is believed; nobody's by default."`
@@ -51,8 +53,17 @@ const MinAdminKey = 32
 func (c *Config) Check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.DB != "" && !strings.HasPrefix(c.DB, "sqlite:") {
-		bad("db: %q is not supported by this version; use sqlite:PATH", scheme(c.DB))
+	switch scheme(c.DB) {
+	case "", "sqlite":
+	case "postgres", "postgresql", "mysql", "mariadb":
+		if !isDatabase(c.DB) {
+			bad("db: the URL cannot be read; write it as %s://user:password@host:port/database, special characters in the password as %%40 and so on", scheme(c.DB))
+		}
+		if c.MasterKey == "" {
+			bad("master-key: replicas that share a database need the same key: make one with `openssl rand -base64 32` and give it as HONGYAN_MASTER_KEY or master-key-file")
+		}
+	default:
+		bad("db: %q is no database that this program knows; use sqlite:PATH, postgres://… or mysql://…", WithoutPassword(c.DB))
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %q is not host:port", c.Listen)
@@ -66,13 +77,13 @@ func (c *Config) Check() error {
 		bad("admin-key: an owner's key has at least %d characters; make one with `openssl rand -base64 32`", MinAdminKey)
 	}
 	if !isURL(c.WeChatURL) {
-		bad("wechat-url: %q is not an http or https URL", withoutUser(c.WeChatURL))
+		bad("wechat-url: %q is not an http or https URL", WithoutPassword(c.WeChatURL))
 	}
 	if c.WeChatFallbackURL != "" && !isURL(c.WeChatFallbackURL) {
-		bad("wechat-fallback-url: %q is not an http or https URL", withoutUser(c.WeChatFallbackURL))
+		bad("wechat-fallback-url: %q is not an http or https URL", WithoutPassword(c.WeChatFallbackURL))
 	}
 	if c.WeChatProxy != "" && !isURL(c.WeChatProxy) {
-		bad("wechat-proxy: %q is not an http or https URL", withoutUser(c.WeChatProxy))
+		bad("wechat-proxy: %q is not an http or https URL", WithoutPassword(c.WeChatProxy))
 	}
 	if c.Senders < 1 || c.Senders > 1024 {
 		bad("senders: %d is not between 1 and 1024", c.Senders)
@@ -83,13 +94,16 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// SQLitePath is the file of the database.
-func (c *Config) SQLitePath() string {
-	if p, ok := strings.CutPrefix(c.DB, "sqlite:"); ok && p != "" {
-		return p
+// Database is where the database is, with its password.
+func (c *Config) Database() string {
+	if c.DB == "" || c.DB == "sqlite:" {
+		return "sqlite:" + filepath.Join(c.Data, "hongyan.db")
 	}
-	return filepath.Join(c.Data, "hongyan.db")
+	return c.DB
 }
+
+// Shared reports whether other replicas may use the database too.
+func (c *Config) Shared() bool { return scheme(c.Database()) != "sqlite" }
 
 // Fallback is the second base URL, if it applies.
 func (c *Config) Fallback() string {
@@ -104,13 +118,18 @@ func scheme(s string) string {
 	return before
 }
 
+func isDatabase(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && strings.Trim(u.Path, "/") != ""
+}
+
 func isURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
-// withoutUser cuts user and password out of a URL, which a proxy's often carries.
-func withoutUser(s string) string {
+// WithoutPassword cuts user and password out of a URL, which a proxy's often carries.
+func WithoutPassword(s string) string {
 	i := strings.LastIndexByte(s, '@')
 	if i < 0 {
 		return s

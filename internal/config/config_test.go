@@ -223,14 +223,14 @@ func TestCheck(t *testing.T) {
 func TestPaths(t *testing.T) {
 	t.Parallel()
 	c := config.Config{Data: "d", WeChatURL: "https://api.weixin.qq.com", WeChatFallbackURL: "https://two"}
-	if got := c.SQLitePath(); got != filepath.Join("d", "hongyan.db") {
+	if got := c.Database(); got != "sqlite:"+filepath.Join("d", "hongyan.db") {
 		t.Errorf("default database: %s", got)
 	}
 	if c.Fallback() != "https://two" {
 		t.Errorf("fallback of the default host: %q", c.Fallback())
 	}
 	c.DB, c.WeChatURL = "sqlite:/x.db", "http://127.0.0.1:1"
-	if c.SQLitePath() != "/x.db" || c.Fallback() != "" {
-		t.Errorf("got %s and fallback %q; a sandbox has no fallback", c.SQLitePath(), c.Fallback())
+	if c.Database() != "sqlite:/x.db" || c.Fallback() != "" {
+		t.Errorf("got %s and fallback %q; a sandbox has no fallback", c.Database(), c.Fallback())
 	}
 }

@@ -69,8 +69,8 @@ func (f Field) Of(c *Config) string {
 	case []string:
 		return strings.Join(x, ",")
 	case string:
-		if strings.HasSuffix(f.Name, "-url") || strings.HasSuffix(f.Name, "-proxy") {
-			return withoutUser(x)
+		if strings.HasSuffix(f.Name, "-url") || strings.HasSuffix(f.Name, "-proxy") || f.Name == "db" {
+			return WithoutPassword(x)
 		}
 		return x
 	default:

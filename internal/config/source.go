@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -88,6 +89,12 @@ func (s *Source) ReadSecrets(c *Config) (err error) {
 	if c.AdminKey, err = s.Secret("HONGYAN_ADMIN_KEY", c.AdminKeyFile); err != nil {
 		return err
 	}
-	c.MasterKey, err = s.Secret("HONGYAN_MASTER_KEY", c.MasterKeyFile)
+	if c.MasterKey, err = s.Secret("HONGYAN_MASTER_KEY", c.MasterKeyFile); err != nil || c.DBFile == "" {
+		return err
+	}
+	if c.DB != "" {
+		return errors.New("db and db_file are both set: keep one of them")
+	}
+	c.DB, err = s.Secret("", c.DBFile)
 	return err
 }

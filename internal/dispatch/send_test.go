@@ -37,7 +37,7 @@ func newRig(t testing.TB, senders int) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ledger.Open(ctx, ledger.Config{Path: filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key, Now: sb.Now})
+	l, err := ledger.Open(ctx, ledger.Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key, Now: sb.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (l *Ledger) CreateKey(ctx context.Context, k hongyan.APIKey, idem *Idempote
 	var raw [32]byte
 	_, _ = rand.Read(raw[:])
 	k.Key = "hyk_" + base64.RawURLEncoding.EncodeToString(raw[:])
-	k.CreatedAt = l.now().UTC()
+	k.CreatedAt = l.Now().UTC()
 	k.ID = hongyan.NewAPIKeyID(k.CreatedAt)
 	hash := sha256.Sum256([]byte(k.Key))
 	scopes, _ := json.Marshal(k.Scopes)

@@ -19,6 +19,7 @@ type appEntry struct {
 	no        int64
 	app       hongyan.App
 	templates map[string]*templateEntry // by template_id
+	byNo      map[int64]*templateEntry
 	aliases   map[string]*templateEntry
 }
 
@@ -33,6 +34,21 @@ func (a *appEntry) lookup(ref string) *templateEntry {
 		return t
 	}
 	return a.aliases[ref]
+}
+
+// templateID is the id of a template number.
+func (a *appEntry) templateID(no int64) string {
+	if t := a.byNo[no]; t != nil {
+		return t.template.TemplateID
+	}
+	return ""
+}
+
+func (a *appEntry) kindOf(no int64) hongyan.TemplateKind {
+	if t := a.byNo[no]; t != nil {
+		return t.template.Kind
+	}
+	return hongyan.KindUnknown
 }
 
 func (a *appEntry) paused(scope hongyan.PauseScope, key string) *hongyan.Pause {
@@ -92,7 +108,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 		return fmt.Errorf("read apps: %w", err)
 	}
 	err = eachRow(rs, func(r *sql.Rows) error {
-		e := &appEntry{templates: map[string]*templateEntry{}, aliases: map[string]*templateEntry{}}
+		e := &appEntry{templates: map[string]*templateEntry{}, byNo: map[int64]*templateEntry{}, aliases: map[string]*templateEntry{}}
 		var settings string
 		var created, updated int64
 		if err := r.Scan(&e.no, &e.app.AppID, &e.app.Name, &e.app.HasSecret, &settings, &created, &updated); err != nil {
@@ -123,7 +139,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 }
 
 func (l *Ledger) reloadPauses(ctx context.Context, byNo map[int64]*appEntry) error {
-	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reloadPauses */ SELECT app_no, scope, key, reason, errcode, detail, since, probe_at, probes FROM pauses ORDER BY since`)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reloadPauses */ SELECT app_no, scope, target, reason, errcode, detail, since, probe_at, probes FROM pauses ORDER BY since`)
 	if err != nil {
 		return fmt.Errorf("read pauses: %w", err)
 	}
@@ -162,7 +178,7 @@ func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.
 		}
 		if _, err := t.exec(`/* ledger.CreateApp */ INSERT INTO apps (no, appid, name, secret, settings, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			no, app.AppID, app.Name, sealed, string(settings), t.now, t.now); err != nil {
-			if isDuplicate(err) {
+			if t.l.isDuplicate(err) {
 				return hongyan.Errorf(hongyan.CodeConflict, "App %s is already here.", app.AppID)
 			}
 			return err
@@ -288,17 +304,17 @@ func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) e
 		return err
 	}
 	if p.Since.IsZero() {
-		p.Since = l.now()
+		p.Since = l.Now()
 	}
 	return l.change(ctx, "pause", func(t *txn) error {
-		q := `/* ledger.Pause */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND key = ?`
+		q := `/* ledger.Pause */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND target = ?`
 		if !p.Manual() {
 			q += ` AND probe_at > 0`
 		}
 		if _, err := t.exec(q, e.no, p.Scope, p.Key); err != nil {
 			return err
 		}
-		_, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, key, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, key) DO NOTHING`,
+		_, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, target, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, target) DO NOTHING`,
 			e.no, p.Scope, p.Key, p.Reason, p.Errcode, p.Detail, ms(p.Since), ms(p.ProbeAt), p.Probes)
 		return err
 	})
@@ -311,7 +327,7 @@ func (l *Ledger) Resume(ctx context.Context, id hongyan.AppID, scope hongyan.Pau
 		return err
 	}
 	err = l.change(ctx, "resume", func(t *txn) error {
-		q := `/* ledger.Resume */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND key = ?`
+		q := `/* ledger.Resume */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND target = ?`
 		if by == ResumeBySystem {
 			q += ` AND probe_at > 0`
 		}

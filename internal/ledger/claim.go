@@ -1,11 +1,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -67,16 +70,6 @@ func (l *Ledger) scanMessage(r scanner) (*row, error) {
 	return &w, nil
 }
 
-// templateID finds the id of a template number; templates are few.
-func (a *appEntry) templateID(no int64) string {
-	for id, t := range a.templates {
-		if t.no == no {
-			return id
-		}
-	}
-	return ""
-}
-
 // ClaimRequest asks for due messages of one app.
 type ClaimRequest struct {
 	App hongyan.AppID
@@ -98,50 +91,238 @@ func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, erro
 	if req.Max <= 0 || !req.Probe && a.blocked() {
 		return nil, nil
 	}
-	var jobs []*Job
-	err = l.write(ctx, "claim sends", func(t *txn) error {
-		jobs, err = t.claims(l.appByNo(a.no), req)
-		return err
+	var c *claimBatch
+	err = l.together(ctx, "claim sends", func(t *txn) error {
+		c = &claimBatch{t: t, app: l.appByNo(a.no), req: req}
+		t.undo = append(t.undo, func() { l.busy.release(c.jobs...) })
+		return c.run()
 	})
 	if err != nil {
-		l.busy.release(jobs...)
+		if errors.Is(err, errCommit) && !l.d.alone {
+			// It may have been committed all the same: then the rows go back.
+			for _, j := range c.jobs {
+				j.loose = true
+				l.RecordAttempt(j, hongyan.Outcome{Class: hongyan.OutcomeGiveBack})
+			}
+		}
 		return nil, err
+	}
+	jobs := c.jobs
+	if len(c.special) > 0 && len(jobs) < req.Max {
+		more, err := l.claimSpecial(ctx, c)
+		if err != nil {
+			l.log.ErrorContext(ctx, "claim failed, trying again", "err", err)
+		}
+		jobs = append(jobs, more...)
 	}
 	l.backlog.add(a.no, -int64(len(jobs)), 0)
 	return jobs, nil
 }
 
-// claims leases the best candidates. With an error it answers what it had leased until then.
-func (t *txn) claims(a *appEntry, req ClaimRequest) ([]*Job, error) {
-	if !req.Probe && a.blocked() {
-		return nil, nil
+// claimBatch is one transaction of claims.
+type claimBatch struct {
+	t    *txn
+	app  *appEntry
+	req  ClaimRequest
+	jobs []*Job
+	// special are rows whose claim touches a grant. Grants are locked before messages, so
+	// they have a transaction of their own.
+	special []*row
+}
+
+// run leases the best candidates.
+func (c *claimBatch) run() error {
+	if !c.req.Probe && c.app.blocked() {
+		return nil
 	}
-	var jobs []*Job
-	gs := make(grants)
-	rows, err := t.l.candidates(t, a, req)
+	t := c.t
+	heads, err := t.l.candidates(t, c.app, c.req)
+	if err != nil {
+		return err
+	}
+	users := make(map[int64]int64) // by row: the mark of its user
+	var seqs []any
+	for _, h := range heads {
+		if len(seqs) == c.req.Max {
+			break
+		}
+		if token, free := t.l.busy.take(h.user); free {
+			users[h.seq] = token
+			seqs = append(seqs, h.seq)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil
+	}
+	rows, err := t.waiting(seqs)
+	if err == nil {
+		err = c.lease(rows, users)
+	}
+	// Whoever was not leased is not busy.
+	for _, j := range c.jobs {
+		delete(users, j.seq)
+	}
+	for _, h := range heads {
+		if token, ok := users[h.seq]; ok {
+			t.l.busy.release(&Job{user: h.user, busy: token})
+		}
+	}
+	return err
+}
+
+// waiting locks and reads those of the rows that still wait. What another replica has
+// locked is left to it.
+func (t *txn) waiting(seqs []any) ([]*row, error) {
+	if t.l.d.skip != "" {
+		list, args := t.l.d.list(seqs, kindInt)
+		seqs = nil
+		err := t.rows(`/* ledger.waiting */ SELECT seq FROM messages WHERE seq `+list+` AND state IN (2, 3) ORDER BY seq`+t.l.d.skip, args, func(r *sql.Rows) error {
+			var seq int64
+			err := r.Scan(&seq)
+			seqs = append(seqs, seq)
+			return err
+		})
+		if err != nil || len(seqs) == 0 {
+			return nil, err
+		}
+	}
+	var out []*row
+	list, args := t.l.d.list(seqs, kindInt)
+	err := t.rows(`/* ledger.waiting */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state IN (2, 3)`, args, func(r *sql.Rows) error {
+		w, err := t.l.scanMessage(r)
+		out = append(out, w)
+		return err
+	})
+	return out, err
+}
+
+// lease makes the rows `sending`, all but the special ones.
+func (c *claimBatch) lease(rows []*row, users map[int64]int64) error {
+	t := c.t
+	var seqs, again []any
+	for _, w := range rows {
+		if ms(w.message.ExpiresAt) <= t.now || w.flags&flagNotAdmitted != 0 {
+			c.special = append(c.special, w)
+			continue
+		}
+		j := t.l.jobOf(w, t.now)
+		j.busy, j.probe = users[w.seq], c.req.Probe || c.req.ProbeTemplate != ""
+		c.jobs = append(c.jobs, j)
+		seqs = append(seqs, w.seq)
+		if w.latest != nil {
+			again = append(again, w.seq)
+		}
+	}
+	if err := t.archive(again); err != nil || len(seqs) == 0 {
+		return err
+	}
+	list, args := t.l.d.list(seqs, kindInt)
+	n, err := t.exec(`/* ledger.lease */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq `+list+` AND state IN (2, 3)`,
+		append([]any{t.l.owner, ms(c.jobs[0].LeaseUntil), t.now, t.now}, args...)...)
+	if err == nil && n != int64(len(seqs)) {
+		err = fmt.Errorf("leased %d of %d messages: %w", n, len(seqs), errAgain)
+	}
+	return err
+}
+
+// jobOf is the next attempt of a row.
+func (l *Ledger) jobOf(w *row, now int64) *Job {
+	j := l.newJob(now)
+	j.Message, j.seq, j.app, j.user, j.template, j.attempt = w.message, w.seq, w.app, w.user, w.template, w.attempt+1
+	j.claimed = true
+	j.Message.Status, j.Message.Attempt = hongyan.StateSending, int(j.attempt)
+	return j
+}
+
+// claimSpecial settles the rows that have expired and asks for the grants of those that
+// declined to reserve before.
+func (l *Ledger) claimSpecial(ctx context.Context, c *claimBatch) (jobs []*Job, err error) {
+	err = l.write(ctx, "claim sends", func(t *txn) error {
+		jobs = nil
+		t.undo = append(t.undo, func() { l.busy.release(jobs...) })
+		gs := make(grants)
+		rows, err := t.lockRows(gs, c.special)
+		if err != nil {
+			return err
+		}
+		for _, w := range rows {
+			if !w.message.Status.Cancelable() || w.state == stHeld || len(c.jobs)+len(jobs) == c.req.Max {
+				continue
+			}
+			token, free := l.busy.take(w.user)
+			if !free {
+				continue
+			}
+			j, err := t.claim(gs, w)
+			if j == nil || err != nil {
+				l.busy.release(&Job{user: w.user, busy: token})
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			j.busy, j.probe = token, c.req.Probe || c.req.ProbeTemplate != ""
+			jobs = append(jobs, j)
+		}
+		return t.flush(gs)
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range rows {
-		if len(jobs) == req.Max {
-			break
-		}
-		token, free := t.l.busy.take(c.user)
-		if !free {
-			continue
-		}
-		j, err := t.claim(gs, c.seq)
-		if j == nil || err != nil {
-			t.l.busy.release(&Job{user: c.user, busy: token})
-			if err != nil {
-				return jobs, err
-			}
-			continue
-		}
-		j.busy, j.probe = token, req.Probe || req.ProbeTemplate != ""
-		jobs = append(jobs, j)
+	return jobs, nil
+}
+
+// lockRows locks the grants of rows that were read before, then the rows, and reads them
+// again. What is gone is left out.
+func (t *txn) lockRows(gs grants, rows []*row) ([]*row, error) {
+	keys := make(map[grantKey]hongyan.TemplateKind, len(rows))
+	for _, w := range rows {
+		keys[grantKey{w.user, w.template}] = t.l.appByNo(w.app).kindOf(w.template)
 	}
-	return jobs, t.flush(gs)
+	if err := t.lockGrants(gs, keys); err != nil {
+		return nil, err
+	}
+	seqs := make([]any, len(rows))
+	for i, w := range rows {
+		seqs[i] = w.seq
+	}
+	list, args := t.l.d.list(seqs, kindInt)
+	if t.l.d.lock != "" {
+		if err := t.rows(`/* ledger.lockRows */ SELECT seq FROM messages WHERE seq `+list+` ORDER BY seq`+t.l.d.lock, args, func(*sql.Rows) error { return nil }); err != nil {
+			return nil, err
+		}
+	}
+	now := make(map[int64]*row, len(rows))
+	err := t.rows(`/* ledger.lockRows */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list, args, func(r *sql.Rows) error {
+		w, err := t.l.scanMessage(r)
+		if err == nil {
+			now[w.seq] = w
+		}
+		return err
+	})
+	out := make([]*row, 0, len(rows))
+	for _, w := range rows {
+		if w := now[w.seq]; w != nil {
+			out = append(out, w)
+		}
+	}
+	return out, err
+}
+
+// lockRow is lockRows for the message of an id.
+func (t *txn) lockRow(gs grants, id ulid.ULID) (*row, error) {
+	w, err := t.messageRow(id)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.lockRows(gs, []*row{w})
+	if err == nil && len(rows) == 0 {
+		err = noMessage(hongyan.MessageIDOf(id))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rows[0], nil
 }
 
 // blocked reports whether a pause holds back everything the app would send.
@@ -151,50 +332,92 @@ func (a *appEntry) blocked() bool {
 
 type candidate struct{ seq, user, priority, due int64 }
 
+// backlogHead is a part of an app's backlog: one template, one priority.
+type backlogHead struct{ template, priority, due int64 }
+
+// heads asks for the earliest due time of every part of the app's backlog, in one statement.
+func (a *appEntry) heads(d *dialect, take func(*templateEntry) bool) string {
+	var b strings.Builder
+	for _, no := range sortedKeys(a.byNo) {
+		if te := a.byNo[no]; take == nil || take(te) {
+			for prio := range len(priorityWords) {
+				if b.Len() > 0 {
+					b.WriteString(" UNION ALL ")
+				}
+				fmt.Fprintf(&b, "SELECT %d, %d, MIN(due_at) FROM messages WHERE %s AND priority = %d", no, prio, strings.Replace(d.due, "?", strconv.FormatInt(no, 10), 1), prio)
+			}
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "/* ledger.heads */ " + b.String()
+}
+
+func scanHeads(into *[]backlogHead) func(*sql.Rows) error {
+	return func(r *sql.Rows) error {
+		var h backlogHead
+		var due sql.NullInt64
+		err := r.Scan(&h.template, &h.priority, &due)
+		if h.due = due.Int64; due.Valid {
+			*into = append(*into, h)
+		}
+		return err
+	}
+}
+
+// dueHeads are the parts that have something due.
+func (t *txn) dueHeads(a *appEntry, take func(*templateEntry) bool) ([]backlogHead, error) {
+	q := a.heads(t.l.d, take)
+	if q == "" {
+		return nil, nil
+	}
+	var all []backlogHead
+	err := t.rows(q, nil, scanHeads(&all))
+	return slices.DeleteFunc(all, func(h backlogHead) bool { return h.due > t.now }), err
+}
+
 // candidates reads the head of every template's backlog and merges them.
 func (l *Ledger) candidates(t *txn, a *appEntry, req ClaimRequest) ([]candidate, error) {
 	var out []candidate
 	busy := l.busy.snapshot()
-	for _, te := range a.templates {
-		pause := a.paused(hongyan.PauseTemplate, te.template.TemplateID)
+	heads, err := t.dueHeads(a, func(te *templateEntry) bool {
+		if req.ProbeTemplate != "" {
+			return te.template.TemplateID == req.ProbeTemplate
+		}
 		// A probe of the app may take a message of a template whose own probe is due too: when
 		// everything is paused for one cause, there is no other.
-		paused := pause != nil && (!req.Probe || pause.Manual() || ms(pause.ProbeAt) > t.now)
-		if req.ProbeTemplate != "" && te.template.TemplateID != req.ProbeTemplate || req.ProbeTemplate == "" && paused {
-			continue
+		pause := a.paused(hongyan.PauseTemplate, te.template.TemplateID)
+		return pause == nil || req.Probe && !pause.Manual() && ms(pause.ProbeAt) <= t.now
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		head, err := t.head(h, req.Max, busy)
+		if err != nil {
+			return nil, err
 		}
-		for prio := range int64(len(priorityWords)) {
-			head, err := t.head(te.no, prio, req.Max, busy)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, head...)
-		}
+		out = append(out, head...)
 	}
 	slices.SortFunc(out, func(x, y candidate) int {
-		if x.priority != y.priority {
-			return int(x.priority - y.priority)
-		}
-		if x.due != y.due {
-			return int(x.due - y.due)
-		}
-		return int(x.seq - y.seq)
+		return cmp.Or(cmp.Compare(x.priority, y.priority), cmp.Compare(x.due, y.due), cmp.Compare(x.seq, y.seq))
 	})
 	return out, nil
 }
 
 // head reads up to n due rows of users that are not busy, one a user. A user with a long
 // queue must not hide those behind it, so it reads on past such rows; the index alone answers.
-func (t *txn) head(templateNo, priority int64, n int, busy map[int64]int64) ([]candidate, error) {
+func (t *txn) head(h backlogHead, n int, busy map[int64]int64) ([]candidate, error) {
 	var out []candidate
 	seen := make(map[int64]bool)
-	due, seq := int64(math.MinInt64), int64(0)
-	for page := n + 64; ; page = min(2*page, headPage) {
+	due, seq := h.due, int64(0)
+	for page := n + min(64, n); ; page = min(4*page, headPage) {
 		read := 0
-		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE template_no = ? AND priority = ? AND (due_at, seq) > (?, ?) AND due_at <= ? AND state IN (2, 3) ORDER BY due_at, seq LIMIT ?`,
-			[]any{templateNo, priority, due, seq, t.now, page}, func(r *sql.Rows) error {
+		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE `+t.l.d.due+` AND priority = ? AND due_at >= ? AND (due_at > ? OR seq > ?) AND due_at <= ? ORDER BY due_at, seq LIMIT ?`,
+			[]any{h.template, h.priority, due, due, seq, t.now, page}, func(r *sql.Rows) error {
 				read++
-				c := candidate{priority: priority}
+				c := candidate{priority: h.priority}
 				if err := r.Scan(&c.seq, &c.user, &c.due); err != nil {
 					return err
 				}
@@ -215,31 +438,21 @@ const headPage = 16_384
 
 // claimable reports whether a claim could take an older due row of the app now.
 func (l *Ledger) claimable(t *txn, a *appEntry, busy map[int64]int64) (bool, error) {
-	for _, te := range a.templates {
-		if a.paused(hongyan.PauseTemplate, te.template.TemplateID) != nil {
-			continue
-		}
-		for prio := range int64(len(priorityWords)) {
-			head, err := t.head(te.no, prio, 1, busy)
-			if err != nil || len(head) > 0 {
-				return len(head) > 0, err
-			}
+	heads, err := t.dueHeads(a, func(te *templateEntry) bool { return a.paused(hongyan.PauseTemplate, te.template.TemplateID) == nil })
+	if err != nil {
+		return false, err
+	}
+	for _, h := range heads {
+		head, err := t.head(h, 1, busy)
+		if err != nil || len(head) > 0 {
+			return len(head) > 0, err
 		}
 	}
 	return false, nil
 }
 
 // claim leases one row. nil: it expired or found no grant, and is settled.
-func (t *txn) claim(gs grants, seq int64) (*Job, error) {
-	st, done, err := t.l.stmts.take(t.ctx, t.tx, `/* ledger.claim */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq = ?`)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	w, err := t.l.scanMessage(st.QueryRowContext(t.ctx, seq))
-	if err != nil {
-		return nil, err
-	}
+func (t *txn) claim(gs grants, w *row) (*Job, error) {
 	if ms(w.message.ExpiresAt) <= t.now {
 		return nil, t.expire(gs, w)
 	}
@@ -248,27 +461,22 @@ func (t *txn) claim(gs grants, seq int64) (*Job, error) {
 			return nil, err
 		}
 	}
-	if w.latest != nil {
-		if err := t.archive(w.seq); err != nil {
-			return nil, err
-		}
-	}
-	j := t.l.newJob(t.now)
-	n, err := t.exec(`/* ledger.claim */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq = ? AND state = ?`,
-		t.l.owner, ms(j.LeaseUntil), t.now, t.now, w.seq, w.state)
-	if err != nil || n == 0 {
+	c := claimBatch{t: t}
+	w.flags &^= flagNotAdmitted
+	if err := c.lease([]*row{w}, nil); err != nil {
 		return nil, err
 	}
-	j.Message, j.seq, j.app, j.user, j.template, j.attempt = w.message, w.seq, w.app, w.user, w.template, w.attempt+1
-	j.claimed = true
-	j.Message.Status, j.Message.Attempt = hongyan.StateSending, int(j.attempt)
-	return j, nil
+	return c.jobs[0], nil
 }
 
-// archive keeps the latest attempt before the row is used for the next.
-func (t *txn) archive(seq int64) error {
+// archive keeps the latest attempts before the rows are used for the next.
+func (t *txn) archive(seqs []any) error {
+	if len(seqs) == 0 {
+		return nil
+	}
+	list, args := t.l.d.list(seqs, kindInt)
 	_, err := t.exec(`/* ledger.archive */ INSERT INTO attempts (seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at)
-		SELECT seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at FROM messages WHERE seq = ? AND class IS NOT NULL ON CONFLICT (seq, attempt) DO NOTHING`, seq)
+		SELECT seq, attempt, class, errcode, errmsg, msgid, started_at, ended_at FROM messages WHERE seq `+list+` AND class IS NOT NULL ON CONFLICT (seq, attempt) DO NOTHING`, args...)
 	return err
 }
 
@@ -276,7 +484,7 @@ func (t *txn) archive(seq int64) error {
 func (t *txn) admitAtClaim(gs grants, w *row) (bool, error) {
 	a := t.l.appByNo(w.app)
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(a, w.template))
+	g, err := t.grant(gs, k, a.kindOf(w.template))
 	if err != nil {
 		return false, err
 	}
@@ -317,7 +525,7 @@ func (t *txn) giveGrants(gs grants, w *row, n int64) error {
 		return nil
 	}
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 	if err != nil {
 		return err
 	}
@@ -329,7 +537,7 @@ func (t *txn) giveGrants(gs grants, w *row, n int64) error {
 // DueApps lists the apps that have a due message a claim could look at, and when the next
 // one of the others will be due (zero: none).
 func (l *Ledger) DueApps(ctx context.Context) (due []hongyan.AppID, next time.Time, err error) {
-	now := ms(l.now())
+	now := ms(l.Now())
 	l.cache.mu.RLock()
 	entries := make([]*appEntry, 0, len(l.cache.byID))
 	for _, a := range l.cache.byID {
@@ -352,30 +560,35 @@ func (l *Ledger) DueApps(ctx context.Context) (due []hongyan.AppID, next time.Ti
 	return due, next, nil
 }
 
-const sqlFirstDue = `/* ledger.firstDue */ SELECT MIN(due_at) FROM messages WHERE template_no = ? AND priority = ? AND state IN (2, 3)`
-
 // firstDue is the earliest due time among the app's waiting messages, 0 if none waits. What
 // is paused is due when its next probe is, or never while only a person can end the pause.
 func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
-	var first int64
-	for _, te := range a.templates {
-		probe, blocked := int64(0), false
+	probes := make(map[int64]int64)
+	q := a.heads(l.d, func(te *templateEntry) bool {
+		probe, byHand := int64(0), false
 		for _, p := range []*hongyan.Pause{a.paused(hongyan.PauseApp, ""), a.paused(hongyan.PausePath, hongyan.SendPath), a.paused(hongyan.PauseTemplate, te.template.TemplateID)} {
 			if p != nil {
-				probe, blocked = max(probe, ms(p.ProbeAt)), blocked || p.Manual()
+				probe, byHand = max(probe, ms(p.ProbeAt)), byHand || p.Manual()
 			}
 		}
-		if blocked {
-			continue
-		}
-		for prio := range len(priorityWords) {
-			var d sql.NullInt64
-			if err := l.rdb.QueryRowContext(ctx, sqlFirstDue, te.no, prio).Scan(&d); err != nil {
-				return 0, fmt.Errorf("look for due messages: %w", err)
-			}
-			if due := max(d.Int64, probe); d.Valid && (first == 0 || due < first) {
-				first = due
-			}
+		probes[te.no] = probe
+		return !byHand
+	})
+	if q == "" {
+		return 0, nil
+	}
+	rs, err := l.rdb.QueryContext(ctx, q)
+	if err != nil {
+		return 0, fmt.Errorf("look for due messages: %w", err)
+	}
+	var heads []backlogHead
+	if err := eachRow(rs, scanHeads(&heads)); err != nil {
+		return 0, fmt.Errorf("look for due messages: %w", err)
+	}
+	var first int64
+	for _, h := range heads {
+		if due := max(h.due, probes[h.template]); first == 0 || due < first {
+			first = due
 		}
 	}
 	return first, nil

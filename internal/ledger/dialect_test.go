@@ -62,7 +62,7 @@ func TestPlainNames(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "a b?c#d%20鸿雁", "hongyan.db")
 	for range 2 {
-		l, err := Open(t.Context(), Config{Path: path, MasterKey: key})
+		l, err := Open(t.Context(), Config{DB: "sqlite:" + path, MasterKey: key})
 		if err != nil {
 			t.Fatal(err)
 		}

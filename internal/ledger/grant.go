@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,39 +24,79 @@ type grantRow struct {
 	dirty  bool
 }
 
-// grants are the rows a transaction touches. Reading locks them, in key order where several are known.
+// grants are the rows a transaction touches. Reading locks them.
 type grants map[grantKey]*grantRow
 
+func byGrantKey(a, b grantKey) int {
+	return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.template, b.template))
+}
+
+// grant reads and locks one row; lockGrants is for several.
 func (t *txn) grant(gs grants, k grantKey, kind hongyan.TemplateKind) (*grantRow, error) {
 	if g := gs[k]; g != nil {
 		return g, nil
 	}
-	g := &grantRow{Counters: hongyan.Counters{Baseline: hongyan.BaselineUnknown, Standing: hongyan.StandingUnknown, Kind: kind}}
-	var exact, standing int64
-	err := t.row(`/* ledger.grant */ SELECT exact, standing, available, taken, voided, zero_at FROM grants WHERE user_no = ? AND template_no = ?`,
-		[]any{k.user, k.template}, &exact, &standing, &g.Available, &g.Taken, &g.Voided, &g.zeroAt)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-	case err != nil:
-		return nil, err
-	default:
-		g.stored = true
-		g.Standing = word(standingWords, standing)
-		if exact == 1 {
-			g.Baseline = hongyan.BaselineExact
-		}
-	}
-	gs[k] = g
-	return g, nil
+	err := t.lockGrants(gs, map[grantKey]hongyan.TemplateKind{k: kind})
+	return gs[k], err
 }
 
-// flush writes the rows that changed, in key order: two replicas that write the same rows
-// must not wait for each other.
+// lockGrants reads and locks the rows of these keys, in their order: two replicas that want
+// the same rows must not wait for each other. A key without a row has the count of one
+// that was never seen.
+func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) error {
+	sorted := slices.SortedFunc(maps.Keys(keys), byGrantKey)
+	for part := range slices.Chunk(sorted, lookupMost) {
+		var users, templates []any
+		for _, k := range part {
+			if gs[k] == nil {
+				gs[k] = &grantRow{Counters: hongyan.Counters{Baseline: hongyan.BaselineUnknown, Standing: hongyan.StandingUnknown, Kind: keys[k]}}
+				if len(users) == 0 || users[len(users)-1] != k.user {
+					users = append(users, k.user)
+				}
+				if !slices.Contains(templates, any(k.template)) {
+					templates = append(templates, k.template)
+				}
+			}
+		}
+		if len(users) == 0 {
+			continue
+		}
+		// Every template of every user: a few rows more than asked for, found by the key.
+		us, args := t.l.d.list(users, kindInt)
+		ts, more := t.l.d.list(templates, kindInt)
+		err := t.rows(`/* ledger.lockGrants */ SELECT user_no, template_no, exact, standing, available, taken, voided, zero_at FROM grants WHERE user_no `+us+` AND template_no `+ts+` ORDER BY user_no, template_no`+t.l.d.lock,
+			append(args, more...), func(r *sql.Rows) error { return scanGrant(r, gs, keys) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanGrant(r *sql.Rows, gs grants, keys map[grantKey]hongyan.TemplateKind) error {
+	var k grantKey
+	var row grantRow
+	var exact, standing int64
+	err := r.Scan(&k.user, &k.template, &exact, &standing, &row.Available, &row.Taken, &row.Voided, &row.zeroAt)
+	g := gs[k]
+	if _, asked := keys[k]; err != nil || !asked || g.stored {
+		return err
+	}
+	row.stored, row.Kind = true, g.Kind
+	row.Standing, row.Baseline = word(standingWords, standing), hongyan.BaselineUnknown
+	if exact == 1 {
+		row.Baseline = hongyan.BaselineExact
+	}
+	*g = row
+	return nil
+}
+
+var grantColumns = ints("user_no template_no exact standing available taken voided zero_at updated_at")
+
+// flush writes the rows that changed, in key order.
 func (t *txn) flush(gs grants) error {
-	keys := slices.SortedFunc(maps.Keys(gs), func(a, b grantKey) int {
-		return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.template, b.template))
-	})
-	for _, k := range keys {
+	var stored, fresh [][]any
+	for _, k := range slices.SortedFunc(maps.Keys(gs), byGrantKey) {
 		g := gs[k]
 		if !g.dirty {
 			continue
@@ -66,20 +105,22 @@ func (t *txn) flush(gs grants) error {
 		if g.Baseline == hongyan.BaselineExact {
 			exact = 1
 		}
-		var err error
-		if g.stored {
-			_, err = t.exec(`/* ledger.flush */ UPDATE grants SET exact = ?, standing = ?, available = ?, taken = ?, voided = ?, zero_at = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
-				exact, code(standingWords, g.Standing), g.Available, g.Taken, g.Voided, g.zeroAt, t.now, k.user, k.template)
+		row := []any{k.user, k.template, exact, code(standingWords, g.Standing), g.Available, g.Taken, g.Voided, g.zeroAt, t.now}
+		if g.stored || t.l.d.alone {
+			stored = append(stored, row)
 		} else {
-			_, err = t.exec(`/* ledger.flush */ INSERT INTO grants (exact, standing, available, taken, voided, zero_at, updated_at, user_no, template_no) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				exact, code(standingWords, g.Standing), g.Available, g.Taken, g.Voided, g.zeroAt, t.now, k.user, k.template)
-		}
-		if err != nil {
-			return err
+			fresh = append(fresh, row)
 		}
 		g.stored, g.dirty = true, false
 	}
-	return nil
+	if err := t.insertRows(`/* ledger.flush */ INSERT INTO grants`, grantColumns, fresh, ""); err != nil {
+		if t.l.isDuplicate(err) {
+			return fmt.Errorf("%w: %w", errAgain, err) // a row that was not there to be locked
+		}
+		return err
+	}
+	return t.insertRows(`/* ledger.flush */ INSERT INTO grants`, grantColumns, stored,
+		t.l.d.upsert([]string{"user_no", "template_no"}, []string{"exact", "standing", "available", "taken", "voided", "zero_at", "updated_at"}))
 }
 
 // entry is one change of a grant's history.
@@ -111,11 +152,12 @@ type liveRow struct {
 	seq, state, reserved, expiresAt, startedAt, flags int64
 }
 
-// live lists a grant's messages that are not final, oldest due first.
-func (t *txn) live(k grantKey) ([]liveRow, error) {
+// liveRows locks and lists a grant's messages that are not final, oldest due first.
+func (t *txn) liveRows(k grantKey) ([]liveRow, error) {
 	var out []liveRow
-	err := t.rows(`/* ledger.live */ SELECT seq, state, reserved, expires_at, started_at, flags FROM messages WHERE user_no = ? AND template_no = ? AND state IN (1, 2, 3, 4, 9) ORDER BY due_at, seq`,
-		[]any{k.user, k.template}, func(r *sql.Rows) error {
+	cond, args := t.live(k)
+	err := t.rows(`/* ledger.liveRows */ SELECT seq, state, reserved, expires_at, started_at, flags FROM messages m WHERE `+cond+` ORDER BY due_at, seq`+t.l.d.lock,
+		args, func(r *sql.Rows) error {
 			var m liveRow
 			if err := r.Scan(&m.seq, &m.state, &m.reserved, &m.expiresAt, &m.startedAt, &m.flags); err != nil {
 				return err
@@ -134,7 +176,7 @@ func (t *txn) serve(k grantKey, g *grantRow, obtained int64) error {
 	if !longTerm && g.Available <= 0 {
 		return nil
 	}
-	rows, err := t.live(k)
+	rows, err := t.liveRows(k)
 	if err != nil {
 		return err
 	}
@@ -213,7 +255,7 @@ func (t *txn) voidBefore(k grantKey, g *grantRow, moment int64, source hongyan.E
 	if err != nil {
 		return err
 	}
-	rows, err := t.live(k)
+	rows, err := t.liveRows(k)
 	if err != nil {
 		return err
 	}
@@ -288,17 +330,9 @@ func (t *txn) spend(k grantKey, g *grantRow, startedAt int64, ref string, source
 // reservedSum is what live messages hold; held ones hold nothing, but the index has them too.
 func (t *txn) reservedSum(k grantKey) (int64, error) {
 	var n int64
-	err := t.row(`/* ledger.reservedSum */ SELECT COALESCE(SUM(reserved), 0) FROM messages WHERE user_no = ? AND template_no = ? AND state IN (1, 2, 3, 4, 9)`, []any{k.user, k.template}, &n)
+	cond, args := t.live(k)
+	err := t.row(`/* ledger.reservedSum */ SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE `+cond, args, &n)
 	return n, err
-}
-
-func (t *txn) kindOf(a *appEntry, templateNo int64) hongyan.TemplateKind {
-	for _, te := range a.templates {
-		if te.no == templateNo {
-			return te.template.Kind
-		}
-	}
-	return hongyan.KindUnknown
 }
 
 // Adjustment is a correction by a person or an import.

@@ -36,6 +36,7 @@ type Job struct {
 	busy                     int64 // the mark in the ledger's busy set that settling this job ends
 	probe                    bool
 	claimed                  bool
+	loose                    bool // it has no place among the senders
 }
 
 // Fresh reports whether the job came by hand-off; a claim would only bring it again.

@@ -47,8 +47,8 @@ func (l *Ledger) BeginIdempotent(ctx context.Context, idem *Idempotency) (rec *I
 	}
 	var hash []byte
 	rec = &IdempotencyRecord{}
-	err = l.rdb.QueryRowContext(ctx, `/* ledger.BeginIdempotent */ SELECT hash, status, resource FROM idempotency_keys WHERE owner = ? AND route = ? AND key = ? AND until > ?`,
-		idem.Owner, idem.Route, idem.Key, ms(l.now())).Scan(&hash, &rec.Status, &rec.Resource)
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.BeginIdempotent */ SELECT hash, status, resource FROM idempotency_keys WHERE owner = ? AND route = ? AND idem_key = ? AND until > ?`,
+		idem.Owner, idem.Route, idem.Key, ms(l.Now())).Scan(&hash, &rec.Status, &rec.Resource)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, release, nil
@@ -68,16 +68,22 @@ func (t *txn) remember(idem *Idempotency, status int, resource string) error {
 	if idem == nil {
 		return nil
 	}
-	if _, err := t.exec(`/* ledger.remember */ DELETE FROM idempotency_keys WHERE owner = ? AND route = ? AND key = ? AND until <= ?`,
-		idem.Owner, idem.Route, idem.Key, t.now); err != nil {
-		return err
+	for range 2 {
+		n, err := t.exec(`/* ledger.remember */ INSERT INTO idempotency_keys (owner, route, idem_key, hash, status, resource, until) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (owner, route, idem_key) DO NOTHING`,
+			idem.Owner, idem.Route, idem.Key, idem.Hash[:], status, resource, t.now+idempotencyKept.Milliseconds())
+		if n == 1 || err != nil {
+			return err
+		}
+		n, err = t.exec(`/* ledger.remember */ DELETE FROM idempotency_keys WHERE owner = ? AND route = ? AND idem_key = ? AND until <= ?`,
+			idem.Owner, idem.Route, idem.Key, t.now)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return hongyan.Errorf(hongyan.CodeIdempotencyBusy, "Another request with this Idempotency-Key has just finished.")
+		}
 	}
-	_, err := t.exec(`/* ledger.remember */ INSERT INTO idempotency_keys (owner, route, key, hash, status, resource, until) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		idem.Owner, idem.Route, idem.Key, idem.Hash[:], status, resource, t.now+idempotencyKept.Milliseconds())
-	if err != nil && isDuplicate(err) {
-		return hongyan.Errorf(hongyan.CodeIdempotencyBusy, "Another request with this Idempotency-Key has just finished.")
-	}
-	return err
+	return errAgain
 }
 
 // idemLocks lets one request a key run at a time in this process.

@@ -28,12 +28,17 @@ import (
 
 // Config is what a ledger needs.
 type Config struct {
-	// Path is the SQLite file. Its directory is locked for this process.
-	Path string
-	// MasterKey seals secrets.
+	// DB is sqlite:PATH, postgres://… or mysql://…. The directory of a SQLite file is locked
+	// for this process; the others may be shared by several replicas.
+	DB string
+	// MasterKey seals secrets. Replicas have the same one.
 	MasterKey *MasterKey
-	Now       func() time.Time // default time.Now
-	Logger    *slog.Logger     // default: discard
+	// Now is the time that due times and leases compare with. Default: this machine's clock on
+	// SQLite, the database's clock elsewhere.
+	Now func() time.Time
+	// Clock is this machine's clock, which is compared with the database's. Default time.Now.
+	Clock  func() time.Time
+	Logger *slog.Logger // default: discard
 }
 
 // Timings of a lease. A call may be written only while at least CallTimeout and two
@@ -46,15 +51,18 @@ const (
 
 // Ledger is the open database. Its methods may be called from any goroutine.
 type Ledger struct {
-	cfg    Config
-	log    *slog.Logger
-	now    func() time.Time
-	db     *sql.DB // the one writer
-	rdb    *sql.DB // readers
-	stmts  stmtCache
-	unlock func() error
-	key    *MasterKey
-	owner  int64 // this process, in leases
+	cfg      Config
+	log      *slog.Logger
+	d        *dialect
+	texts    *texts
+	db       *sql.DB // writers
+	rdb      *reader
+	sessions *sessions
+	turns    turns
+	clock    clock
+	unlock   func() error
+	key      *MasterKey
+	owner    int64 // this process, in leases
 
 	seqs  sequences
 	cache appCache
@@ -77,39 +85,49 @@ type Ledger struct {
 // Open opens the database, brings its schema up to date and marks what a crash left behind.
 // On SQLite it takes an exclusive lock on the file's directory.
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.MasterKey == nil {
 		return nil, errors.New("open ledger: no master key")
 	}
-	unlock, err := lockDir(cfg.Path)
+	d, source, err := dialectOf(cfg.DB)
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{cfg: cfg, log: cfg.Logger, now: cfg.Now, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
+	unlock := func() error { return nil }
+	if d.alone {
+		if unlock, err = lockDir(source); err != nil {
+			return nil, err
+		}
+	}
+	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
+	l.clock.init(cfg, d)
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
 	l.results = newCommitter(maxResultBatch, l.commitResults)
-	if err := l.open(ctx); err != nil {
+	if err := l.open(ctx, source); err != nil {
 		return nil, errors.Join(err, l.closeDB())
 	}
 	return l, nil
 }
 
-func (l *Ledger) open(ctx context.Context) (err error) {
-	if l.db, err = openSQLite(l.cfg.Path, true); err != nil {
+func (l *Ledger) open(ctx context.Context, source string) error {
+	w, r, err := openDB(l.d, source)
+	if err != nil {
 		return err
 	}
-	if err := migrateUp(ctx, l.db); err != nil {
+	l.db, l.rdb, l.sessions = w, &reader{db: r, texts: l.texts}, newSessions(w, l.d)
+	if l.d.check != nil {
+		if err := l.d.check(ctx, w); err != nil {
+			return err
+		}
+	}
+	if err := migrateUp(ctx, l.d, w); err != nil {
 		return err
 	}
-	if l.rdb, err = openSQLite(l.cfg.Path, false); err != nil {
+	if err := l.clock.measure(ctx, l); err != nil {
 		return err
 	}
-	l.stmts.init(l.db)
 	if err := l.checkMasterKey(ctx); err != nil {
 		return err
 	}
@@ -145,12 +163,12 @@ func (l *Ledger) Close() error { return l.closeDB() }
 
 func (l *Ledger) closeDB() error {
 	var errs []error
-	l.stmts.close()
-	if l.rdb != nil {
-		errs = append(errs, l.rdb.Close())
-	}
 	if l.db != nil {
+		l.sessions.close()
 		errs = append(errs, l.db.Close())
+		if l.rdb.db != l.db {
+			errs = append(errs, l.rdb.db.Close())
+		}
 	}
 	errs = append(errs, l.unlock())
 	return errors.Join(errs...)
@@ -172,7 +190,7 @@ func (l *Ledger) Ping(ctx context.Context) error {
 func (l *Ledger) Owner() int64 { return l.owner }
 
 // Now is the ledger's clock, which due times and leases compare with.
-func (l *Ledger) Now() time.Time { return l.now() }
+func (l *Ledger) Now() time.Time { return l.clock.now() }
 
 // OnDue sets what to call when a message may have become due before its time was known:
 // a hint, that may be lost.

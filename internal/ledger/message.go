@@ -53,14 +53,13 @@ func (t *txn) message(id ulid.ULID) (*hongyan.Message, error) {
 }
 
 func (t *txn) messageRow(id ulid.ULID) (*row, error) {
-	st, done, err := t.l.stmts.take(t.ctx, t.tx, `/* ledger.message */ SELECT `+messageColumns+messageByID)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	w, err := t.l.scanMessage(st.QueryRowContext(t.ctx, id[:]))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, noMessage(hongyan.MessageIDOf(id))
+	var w *row
+	err := t.rows(`/* ledger.message */ SELECT `+messageColumns+messageByID, []any{id[:]}, func(r *sql.Rows) (err error) {
+		w, err = t.l.scanMessage(r)
+		return err
+	})
+	if err == nil && w == nil {
+		err = noMessage(hongyan.MessageIDOf(id))
 	}
 	return w, err
 }
@@ -116,7 +115,7 @@ func (l *Ledger) Message(ctx context.Context, id hongyan.MessageID) (*hongyan.Me
 // showDue calls a scheduled message whose time has come queued: the claim takes it straight
 // from there, so no write is spent on saying so.
 func (l *Ledger) showDue(m *hongyan.Message) {
-	if m.Status == hongyan.StateScheduled && !m.SendAt.After(l.now()) {
+	if m.Status == hongyan.StateScheduled && !m.SendAt.After(l.Now()) {
 		m.Status = hongyan.StateQueued
 	}
 }
@@ -159,14 +158,18 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		if i := slices.Index(stateWords, f.Status); i <= 0 {
 			return nil, "", hongyan.Invalid("/status", "not_in_list", "There is no status %q.", clipped(string(f.Status)))
 		}
-		now := ms(l.now())
+		now := ms(l.Now())
 		switch f.Status {
 		case hongyan.StateQueued:
-			add("(m.state = 3 OR m.state = 2 AND m.due_at <= ?)", now)
+			add("("+l.d.resting(stQueued)+" OR "+l.d.resting(stScheduled)+" AND m.due_at <= ?)", now)
 		case hongyan.StateScheduled:
-			add("m.state = 2 AND m.due_at > ?", now)
+			add(l.d.resting(stScheduled)+" AND m.due_at > ?", now)
 		default:
-			add(fmt.Sprintf("m.state = %d", code(stateWords, f.Status)))
+			if c := code(stateWords, f.Status); slices.Contains(restStates, f.Status) {
+				add(l.d.resting(c))
+			} else {
+				add(fmt.Sprintf("m.state = %d", c))
+			}
 		}
 	}
 	if !f.Since.IsZero() {
@@ -185,7 +188,7 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 	}
 	if f.Tag != "" {
 		b, _ := json.Marshal(f.Tag)
-		add("EXISTS (SELECT 1 FROM json_each(m.options, '$.t') j WHERE j.value = json_extract(?, '$'))", string(b))
+		add(l.d.hasTag, string(b))
 	}
 	from := `messages m`
 	var floor []byte // where this page stops reading
@@ -195,11 +198,15 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		if err != nil || user == 0 {
 			return []hongyan.Message{}, "", err
 		}
-		// The folded index knows the older ones, the young tail is scanned.
-		from = `(SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > (SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages') AND user_no = ?) um JOIN messages m ON m.id = um.uid`
-		args = append([]any{user, user}, args...)
-	case slices.Contains(restStates, f.Status):
-		add("m.state NOT IN (4, 5, 6)") // the words of the partial index by state
+		// The folded index knows the older ones, the young tail is scanned. What is folded in
+		// between is in both.
+		mark, err := l.foldMark(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("list messages: %w", err)
+		}
+		from = `(SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um JOIN messages m ON m.id = um.uid`
+		args = append([]any{user, mark, user}, args...)
+	case slices.Contains(restStates, f.Status): // has its own index
 	default:
 		err := l.rdb.QueryRowContext(ctx, `/* ledger.Messages */ SELECT id FROM messages WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before, listReads).Scan(&floor)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -302,7 +309,8 @@ func (l *Ledger) Cancel(ctx context.Context, id hongyan.MessageID) (*hongyan.Mes
 		return nil, noMessage(id)
 	}
 	err = l.write(ctx, "cancel message", func(t *txn) error {
-		w, err := t.messageRow(u)
+		gs := make(grants)
+		w, err := t.lockRow(gs, u)
 		if err != nil {
 			return err
 		}
@@ -314,7 +322,6 @@ func (l *Ledger) Cancel(ctx context.Context, id hongyan.MessageID) (*hongyan.Mes
 		case !s.Cancelable():
 			return hongyan.Errorf(hongyan.CodeTooLate, "The message is %s.", s)
 		}
-		gs := make(grants)
 		if w.flags&flagEarlierUnclear != 0 {
 			// Only the repeat can be stopped: the first attempt may have been delivered.
 			err = t.uncertainAgain(gs, w)
@@ -343,7 +350,8 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 		return nil, hongyan.Invalid("/as", "not_in_list", "%q is no way to resolve; use one of: delivered, failed, queued.", clipped(string(as)))
 	}
 	err = l.write(ctx, "resolve message", func(t *txn) error {
-		w, err := t.messageRow(u)
+		gs := make(grants)
+		w, err := t.lockRow(gs, u)
 		if err != nil {
 			return err
 		}
@@ -356,7 +364,6 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 			}
 			return hongyan.Errorf(hongyan.CodeConflict, "The message is %s; only an uncertain one can be resolved.", s)
 		}
-		gs := make(grants)
 		if err := t.resolve(gs, w, as); err != nil {
 			return err
 		}
@@ -371,7 +378,7 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 
 func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 	if err != nil {
 		return err
 	}
@@ -405,7 +412,7 @@ func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {
 // and not before its first call can no longer be under way.
 func (t *txn) sendAgain(gs grants, w *row) error {
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 	if err != nil {
 		return err
 	}

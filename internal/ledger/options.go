@@ -23,6 +23,20 @@ type options struct {
 	Metadata    map[string]string `json:"a,omitempty"`
 }
 
+func (o *options) empty() bool {
+	return o.Page == "" && o.State == "" && o.Lang == "" && o.Reserve == "" && o.OnNoGrant == "" && o.OnUncertain == "" && o.OnBusy == "" &&
+		o.HoldForS == 0 && o.ExpiresAt == 0 && o.Dedup == "" && len(o.Tags) == 0 && len(o.Metadata) == 0
+}
+
+// encode is the options as a message row keeps them.
+func (o *options) encode() (string, error) {
+	if o.empty() {
+		return "{}", nil
+	}
+	text, err := json.Marshal(o)
+	return string(text), err
+}
+
 func parseOptions(s string) (options, error) {
 	var o options
 	if s == "{}" {

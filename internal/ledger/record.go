@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -50,13 +50,17 @@ func (l *Ledger) commitResults(ctx context.Context, batch []*result) (left []*re
 }
 
 func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
-	err := l.write(ctx, "record attempts", func(t *txn) error {
-		rows, err := t.resultRows(batch)
-		if err != nil {
+	err := l.together(ctx, "record attempts", func(t *txn) error {
+		left, err := t.recordAccepted(batch)
+		if err != nil || len(left) == 0 {
 			return err
 		}
 		gs := make(grants)
-		for _, r := range batch {
+		rows, err := t.resultRows(gs, left)
+		if err != nil {
+			return err
+		}
+		for _, r := range left {
 			if err := t.record(gs, r, rows[r.job.seq]); err != nil {
 				return err
 			}
@@ -69,7 +73,9 @@ func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
 	settled := make(map[hongyan.AppID]int)
 	for _, r := range batch {
 		l.busy.release(r.job)
-		settled[r.job.Message.App]++
+		if !r.job.loose {
+			settled[r.job.Message.App]++
+		}
 	}
 	if l.lane.Settled != nil {
 		for id, n := range settled {
@@ -77,6 +83,67 @@ func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
 		}
 	}
 	return nil
+}
+
+var acceptedColumns = ints("seq attempt need msgid started_at ended_at")
+
+// recordAccepted writes what nearly every result is, in one statement: accepted, with the
+// grant it holds spent, which changes no grant. It answers the results that are not that.
+func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
+	var rows [][]any
+	var plain []*result
+	for _, r := range batch {
+		m := &r.job.Message
+		needs := t.l.appByNo(r.job.app).kindOf(r.job.template) != hongyan.KindLongTerm
+		if r.o.Class != hongyan.OutcomeOK || needs && m.Reserved == 0 {
+			left = append(left, r)
+			continue
+		}
+		var need int64
+		if needs {
+			need = 1
+		}
+		plain = append(plain, r)
+		rows = append(rows, []any{r.job.seq, r.job.attempt, need, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)})
+	}
+	n := int64(0)
+	for part := range slices.Chunk(rows, t.l.d.chunk) {
+		from, args := t.l.d.values("v", acceptedColumns, part)
+		some, err := t.exec(t.l.d.accepted(from, t.l.owner), args...)
+		if err != nil {
+			return nil, err
+		}
+		n += some
+	}
+	if n == int64(len(plain)) {
+		return left, nil
+	}
+	// Some have moved on: they are looked at one by one, and so is nothing that was written.
+	written, err := t.accepted(plain)
+	for _, r := range plain {
+		if !written[r.job.seq] {
+			left = append(left, r)
+		}
+	}
+	return left, err
+}
+
+// accepted tells which of the results this very transaction, or an earlier try, has written.
+func (t *txn) accepted(batch []*result) (map[int64]bool, error) {
+	by := make(map[int64]*result, len(batch))
+	seqs := make([]any, len(batch))
+	for i, r := range batch {
+		seqs[i], by[r.job.seq] = r.job.seq, r
+	}
+	out := make(map[int64]bool)
+	list, args := t.l.d.list(seqs, kindInt)
+	err := t.rows(`/* ledger.accepted */ SELECT seq, attempt, COALESCE(msgid, 0) FROM messages WHERE state = 5 AND owner = ? AND seq `+list, append([]any{t.l.owner}, args...), func(r *sql.Rows) error {
+		var seq, attempt, msgid int64
+		err := r.Scan(&seq, &attempt, &msgid)
+		out[seq] = attempt == by[seq].job.attempt && msgid == by[seq].o.MsgID
+		return err
+	})
+	return out, err
 }
 
 // resultRow is what settling needs to know of the row as it is now: a report may have
@@ -87,22 +154,20 @@ type resultRow struct {
 	owner, expires, startedAt int64
 }
 
-func (t *txn) resultRows(batch []*result) (map[int64]*resultRow, error) {
-	out := make(map[int64]*resultRow, len(batch))
-	args := make([]any, len(batch))
+// resultRows locks the grants and then the rows of results.
+func (t *txn) resultRows(gs grants, batch []*result) (map[int64]*resultRow, error) {
+	keys := make(map[grantKey]hongyan.TemplateKind)
+	seqs := make([]any, len(batch))
 	for i, r := range batch {
-		args[i] = r.job.seq
+		seqs[i] = r.job.seq
+		keys[grantKey{r.job.user, r.job.template}] = t.l.appByNo(r.job.app).kindOf(r.job.template)
 	}
-	// One statement a size would fill the cache of prepared ones; powers of two are few.
-	n := 1
-	for n < len(args) {
-		n *= 2
+	if err := t.lockGrants(gs, keys); err != nil {
+		return nil, err
 	}
-	for len(args) < n {
-		args = append(args, args[0])
-	}
-	q := `/* ledger.resultRows */ SELECT seq, user_no, template_no, app_no, state, reserved, attempt, owner, expires_at, started_at FROM messages WHERE seq IN (?` + strings.Repeat(", ?", n-1) + `)`
-	err := t.rows(q, args, func(r *sql.Rows) error {
+	out := make(map[int64]*resultRow, len(batch))
+	list, args := t.l.d.list(seqs, kindInt)
+	err := t.rows(`/* ledger.resultRows */ SELECT seq, user_no, template_no, app_no, state, reserved, attempt, owner, expires_at, started_at FROM messages WHERE seq `+list+` ORDER BY seq`+t.l.d.lock, args, func(r *sql.Rows) error {
 		var w resultRow
 		err := r.Scan(&w.seq, &w.user, &w.template, &w.app, &w.state, &w.reserved, &w.attempt, &w.owner, &w.expires, &w.startedAt)
 		out[w.seq] = &w
@@ -249,7 +314,7 @@ func (t *txn) settleGrants(gs grants, r *result, w *resultRow, c hongyan.Change)
 		return w.reserved, nothing, nil // a success writes no grant: reserved becomes spent with the state
 	}
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -331,7 +396,7 @@ func (t *txn) late(gs grants, r *result, w *resultRow) error {
 		return nil
 	}
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 	if err != nil {
 		return err
 	}
@@ -346,7 +411,7 @@ func (t *txn) late(gs grants, r *result, w *resultRow) error {
 // acceptLate settles a message by the proof that an earlier call delivered it after all.
 func (t *txn) acceptLate(gs grants, r *result, w *resultRow) error {
 	k := grantKey{w.user, w.template}
-	g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+	g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 	if err != nil {
 		return err
 	}
@@ -364,7 +429,7 @@ func (t *txn) acceptLate(gs grants, r *result, w *resultRow) error {
 	}
 	if w.attempt != r.job.attempt {
 		// The row shows the attempt that delivered it; the one after it joins the others.
-		if err := t.archive(w.seq); err != nil {
+		if err := t.archive([]any{w.seq}); err != nil {
 			return err
 		}
 	}

@@ -70,7 +70,10 @@ func (t *txn) report(gs grants, a *appEntry, k grantKey, r hongyan.Report) (hong
 	tap := t.now - r.AgeMS
 	var silent any
 	if r.Silent != nil {
-		silent = *r.Silent
+		silent = int64(0)
+		if *r.Silent {
+			silent = int64(1)
+		}
 	}
 	n, err := t.exec(`/* ledger.report */ INSERT INTO witnesses (app_no, source, ref, user_no, template_no, at, choice, silent, recorded_at) VALUES (?, 'report', ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, source, ref) DO NOTHING`,
 		a.no, r.ID, k.user, k.template, tap, r.Choice, silent, t.now)
@@ -81,7 +84,7 @@ func (t *txn) report(gs grants, a *appEntry, k grantKey, r hongyan.Report) (hong
 		res.Note = "duplicate"
 		return res, nil
 	}
-	g, err := t.grant(gs, k, t.kindOf(a, k.template))
+	g, err := t.grant(gs, k, a.kindOf(k.template))
 	if err != nil {
 		return res, err
 	}

@@ -14,7 +14,7 @@ import (
 
 // prepare does everything that needs no transaction.
 func (l *Ledger) prepare(ctx context.Context, s *hongyan.Submission) (*submitItem, error) {
-	now := l.now()
+	now := l.Now()
 	if f := s.Check(now); len(f) > 0 {
 		return nil, &hongyan.Error{Code: hongyan.CodeInvalid, Message: f[0].Detail, Fields: f}
 	}
@@ -112,7 +112,7 @@ func (l *Ledger) dryRun(ctx context.Context, it *submitItem) SubmitResult {
 	}
 	m := it.message
 	m.DryRun = true
-	now := l.now()
+	now := l.Now()
 	due := latest(m.SendAt, now)
 	m.SendAt, m.CreatedAt, m.UpdatedAt = due.UTC(), now.UTC(), now.UTC()
 	m.ExpiresAt = at(or(it.explicit, ms(due.Add(it.app.app.Settings.Expiry()))))

@@ -2,10 +2,7 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -48,6 +45,7 @@ type submitItem struct {
 	explicit int64     // expires_at as asked for
 	sendAt   time.Time // send_at as asked for
 	place    int       // in the call's submissions
+	id       ulid.ULID // the same in every try, so that a repeat finds what an earlier one stored
 
 	// Set by the transaction.
 	result SubmitResult
@@ -56,9 +54,9 @@ type submitItem struct {
 
 type newRow struct {
 	seq, user                          int64
-	id                                 ulid.ULID
 	state, due, expires, reserve, flag int64
 	job                                *Job
+	dedupWas                           *dedupRow // who held its dedup key before
 }
 
 // Submit checks and stores messages, taking their grants, in one transaction that other
@@ -114,6 +112,13 @@ func errNotStored() error {
 // commitSubmits writes a batch of submits in one transaction. If the transaction fails,
 // each goes through one of its own, so that one bad row fails alone.
 func (l *Ledger) commitSubmits(ctx context.Context, ops []*submitOp) []*submitOp {
+	// Never older than what the index by user has seen, or its list would miss it.
+	now := max(ms(l.Now()), l.folded.Load()+1)
+	for _, op := range ops {
+		for _, it := range op.items {
+			it.id = newID(now)
+		}
+	}
 	if err := l.commitOps(ctx, ops); err != nil {
 		for _, op := range ops {
 			if len(ops) > 1 && !errors.Is(err, errBegin) {
@@ -135,80 +140,36 @@ func (l *Ledger) commitSubmits(ctx context.Context, ops []*submitOp) []*submitOp
 	return nil // a submit that failed was answered so, and is not tried again
 }
 
+// commitOps runs the transaction. A commit whose answer was lost may have happened: the
+// next try looks for its rows first.
 func (l *Ledger) commitOps(ctx context.Context, ops []*submitOp) error {
-	b := &submitBatch{l: l, gs: make(grants), apps: make(map[int64]*batchApp), count: make(map[int64]int)}
-	for _, op := range ops {
-		op.err = nil
-		for _, it := range op.items {
-			it.result, it.row = SubmitResult{}, nil
-			b.count[it.app.no]++
+	var b, unknown *submitBatch
+	for {
+		err := l.together(ctx, "submit", func(t *txn) error {
+			b = newSubmitBatch(t, ops)
+			return b.run(unknown != nil)
+		})
+		switch {
+		case errors.Is(err, errStored):
+			unknown.adopt()
+			return nil
+		case !l.d.alone && errors.Is(err, errCommit):
+			b.keep()
+			unknown = b
+		case unknown != nil && errors.Is(err, errBegin) && l.Now().Sub(unknown.began) < unknownTime:
+			// The database is away; only it knows.
+		default:
+			return err
 		}
+		time.Sleep(retryFirst)
 	}
-	err := l.write(ctx, "submit", func(t *txn) error {
-		b.t = t
-		for _, op := range ops {
-			if err := b.op(op); err != nil {
-				return err
-			}
-		}
-		return b.flush()
-	})
-	b.settle(err == nil)
-	return err
 }
 
-// submitBatch is one transaction of submits.
-type submitBatch struct {
-	l     *Ledger
-	t     *txn
-	gs    grants
-	apps  map[int64]*batchApp
-	count map[int64]int // items an app has in the batch
-	rows  []*submitItem // waiting to be inserted
-	jobs  []*Job        // handed off, if it commits
-}
+// unknownTime is how long a submit waits to learn whether it was stored.
+const unknownTime = 30 * time.Second
 
-// op runs one call of Submit. A strict one is undone as a whole by its savepoint.
-func (b *submitBatch) op(op *submitOp) error {
-	strict := op.strict && len(op.items) > 1
-	var start mark
-	if strict {
-		if err := b.flush(); err != nil {
-			return err
-		}
-		var err error
-		if start, err = b.t.save(); err != nil {
-			return err
-		}
-	}
-	jobs, refused := len(b.jobs), false
-	for _, it := range op.items {
-		if err := b.item(it); err != nil {
-			if hongyan.CodeOf(err) == hongyan.CodeInternal {
-				return err
-			}
-			it.result, refused = SubmitResult{Err: err}, true
-			if strict {
-				break
-			}
-		}
-	}
-	if strict && refused {
-		return b.undo(op, start, jobs)
-	}
-	if fates, stored := op.fates(); op.idem != nil && stored {
-		if err := b.t.remember(op.idem, 202, fates); err != nil {
-			return err
-		}
-	}
-	if strict {
-		if err := b.flush(); err != nil {
-			return err
-		}
-		return b.t.release()
-	}
-	return nil
-}
+// errStored says that an earlier try of this batch was committed after all.
+var errStored = errors.New("stored by an earlier try")
 
 // fates is what the idempotency record says of the call: each submission's message, or "!"
 // and the code that refused it. A repeat must not send again what was stored, so a
@@ -221,269 +182,14 @@ func (op *submitOp) fates() (list string, stored bool) {
 		}
 	}
 	for _, it := range op.items {
-		if it.result.Err != nil {
+		switch {
+		case it.result.Err != nil:
 			out[it.place] = "!" + string(hongyan.CodeOf(it.result.Err))
-		} else {
+		case it.result.Message != nil:
 			out[it.place], stored = string(it.result.Message.ID), true
+		default: // not decided yet, and most likely this
+			out[it.place] = string(hongyan.MessageIDOf(it.id))
 		}
 	}
 	return strings.Join(out, ","), stored
-}
-
-// undo takes back a strict submit: rows, grants, jobs and places.
-func (b *submitBatch) undo(op *submitOp, start mark, jobs int) error {
-	if err := b.t.rollbackTo(start); err != nil {
-		return err
-	}
-	b.rows, b.gs = nil, make(grants)
-	b.takeBack(b.jobs[jobs:])
-	b.jobs = b.jobs[:jobs]
-	for _, it := range op.items {
-		if it.row != nil {
-			b.tally(it, -1)
-		}
-		if it.result.Err == nil {
-			it.result = SubmitResult{Err: errNotStored()}
-		}
-	}
-	return nil
-}
-
-// tally counts a row among those that wait.
-func (b *submitBatch) tally(it *submitItem, n int64) {
-	switch app := b.apps[it.app.no]; it.row.state {
-	case stQueued:
-		app.queued += n
-	case stScheduled:
-		app.scheduled += n
-	}
-}
-
-// item decides about one message: the first message of its dedup key, a refusal, or a new row.
-func (b *submitBatch) item(it *submitItem) error {
-	t, m := b.t, &it.message
-	if dup, err := b.duplicate(it); dup || err != nil {
-		return err
-	}
-	app, err := b.app(it.app.no)
-	if err != nil {
-		return err
-	}
-	due := max(ms(it.sendAt), t.now)
-	if err := b.room(app, due); err != nil {
-		return err
-	}
-	user, err := t.user(it.app.no, m.To)
-	if err != nil {
-		return err
-	}
-	k := grantKey{user, it.template.no}
-	if it.report != nil {
-		if err := b.insertRows(); err != nil { // a new grant serves them too
-			return err
-		}
-		if _, err := t.report(b.gs, app.app, k, *it.report); err != nil {
-			return err
-		}
-	}
-	row := &newRow{user: user, due: due, expires: it.explicit}
-	if row.expires == 0 {
-		row.expires = due + app.app.app.Settings.Expiry().Milliseconds()
-	}
-	if err := b.admit(it, app.app, row, k); err != nil {
-		return err
-	}
-	if row.seq, err = t.nextNo("messages"); err != nil {
-		return err
-	}
-	// Never older than what the index by user has seen, or its list would miss it.
-	row.id = newID(max(t.now, b.l.folded.Load()+1))
-	it.row = row
-	if m.DedupKey != "" {
-		if _, err := t.exec(`/* ledger.Submit */ INSERT INTO dedup_keys (app_no, key, seq, until) VALUES (?, ?, ?, ?)`, it.app.no, m.DedupKey, row.seq, t.now+dedupKept.Milliseconds()); err != nil {
-			return err
-		}
-	}
-	if row.state == stQueued {
-		b.handOff(it, app)
-	}
-	b.tally(it, 1)
-	b.rows = append(b.rows, it)
-	b.answer(it)
-	return nil
-}
-
-const dedupKept = 24 * time.Hour
-
-// maxScheduled bounds the messages of an app that wait for their time.
-const maxScheduled = 10_000_000
-
-// room refuses what the app's backlog has no room for.
-func (b *submitBatch) room(app *batchApp, due int64) error {
-	have := b.l.backlog.of(app.app.no)
-	queued, scheduled := have.queued+app.queued, have.scheduled+app.scheduled
-	if due > b.t.now {
-		if scheduled >= maxScheduled {
-			return &hongyan.Error{Code: hongyan.CodeBacklogFull, Message: fmt.Sprintf("%d messages of the app are scheduled.", scheduled), RetryAfter: time.Minute}
-		}
-		return nil
-	}
-	if queued >= app.app.app.Settings.Backlog() {
-		return &hongyan.Error{Code: hongyan.CodeBacklogFull, Message: fmt.Sprintf("%d messages of the app are queued.", queued), RetryAfter: 10 * time.Second}
-	}
-	return nil
-}
-
-// duplicate answers with the first message of the dedup key, unless that freed the key:
-// canceled, expired, or failed without a request to WeChat.
-func (b *submitBatch) duplicate(it *submitItem) (bool, error) {
-	key := it.message.DedupKey
-	if key == "" {
-		return false, nil
-	}
-	if err := b.insertRows(); err != nil { // the first may be in this very batch
-		return false, err
-	}
-	var state, attempt, until int64
-	var reason string
-	var id []byte
-	err := b.t.row(`/* ledger.duplicate */ SELECT m.id, COALESCE(m.state, 0), COALESCE(m.attempt, 0), COALESCE(m.reason, ''), d.until FROM dedup_keys d LEFT JOIN messages m ON m.seq = d.seq WHERE d.app_no = ? AND d.key = ?`,
-		[]any{it.app.no, key}, &id, &state, &attempt, &reason, &until)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	unsent := attempt == 0 || reason == string(hongyan.CodeWeChatUnreachable)
-	freed := id == nil || state == stCanceled || state == stExpired || state == stFailed && unsent
-	if until <= b.t.now || freed {
-		_, err := b.t.exec(`/* ledger.duplicate */ DELETE FROM dedup_keys WHERE app_no = ? AND key = ?`, it.app.no, key)
-		return false, err
-	}
-	m, err := b.t.message(ulid.ULID(id))
-	if err != nil {
-		return false, err
-	}
-	b.l.showDue(m)
-	m.Duplicate = true
-	it.result = SubmitResult{Message: m}
-	return true, nil
-}
-
-// admit asks the count for a grant and sets the row's state.
-func (b *submitBatch) admit(it *submitItem, app *appEntry, row *newRow, k grantKey) error {
-	t, m := b.t, &it.message
-	row.state = stQueued
-	if row.due > t.now {
-		row.state = stScheduled
-		if m.Reserve == hongyan.ReserveSend {
-			row.flag = flagNotAdmitted
-			return nil
-		}
-	}
-	g, err := t.grant(b.gs, k, t.kindOf(app, k.template))
-	if err != nil {
-		return err
-	}
-	switch g.Admit(m.OnNoGrant) {
-	case hongyan.AdmitReserved:
-		row.reserve, g.dirty = 1, true
-	case hongyan.AdmitRefused:
-		return noGrant(m)
-	case hongyan.AdmitHeld:
-		if err := b.insertRows(); err != nil {
-			return err
-		}
-		var held int
-		if err := t.row(`/* ledger.admit */ SELECT COUNT(*) FROM messages WHERE user_no = ? AND template_no = ? AND state = 1 AND state IN (1, 2, 3, 4, 9)`, []any{k.user, k.template}, &held); err != nil {
-			return err
-		}
-		if held >= maxHeld {
-			return &hongyan.Error{Code: hongyan.CodeHeldLimit, Message: fmt.Sprintf("%d messages are held for this user and template.", held), RetryAfter: time.Hour}
-		}
-		row.state = stHeld
-		hold := t.now + m.HoldFor().Milliseconds()
-		if it.explicit != 0 {
-			hold = min(hold, it.explicit)
-		}
-		row.expires = hold
-	}
-	return nil
-}
-
-const maxHeld = 20
-
-// answer fills in the message as the caller will see it.
-func (b *submitBatch) answer(it *submitItem) {
-	m, row := &it.message, it.row
-	m.ID = hongyan.MessageIDOf(row.id)
-	m.Status = word(stateWords, row.state)
-	m.SendAt, m.ExpiresAt = at(row.due), at(row.expires)
-	m.Reserved = int(row.reserve)
-	m.CreatedAt, m.UpdatedAt = at(b.t.now), at(b.t.now)
-	m.Attempt = 0
-	if row.job != nil {
-		m.Attempt = 1
-		row.job.Message = *m
-	}
-	it.result = SubmitResult{Message: m}
-}
-
-func (b *submitBatch) flush() error {
-	if err := b.insertRows(); err != nil {
-		return err
-	}
-	return b.t.flush(b.gs)
-}
-
-func (b *submitBatch) insertRows() error {
-	for _, it := range b.rows {
-		if err := b.insert(it); err != nil {
-			return err
-		}
-	}
-	b.rows = b.rows[:0]
-	return nil
-}
-
-func (b *submitBatch) insert(it *submitItem) error {
-	t, m, row := b.t, &it.message, it.row
-	opt, err := json.Marshal(it.options)
-	if err != nil {
-		return err
-	}
-	var attempt, owner, lease, started int64
-	if row.job != nil {
-		attempt, owner, lease, started = 1, b.l.owner, ms(row.job.LeaseUntil), t.now
-	}
-	_, err = t.exec(`/* ledger.Submit */ INSERT INTO messages (seq, id, app_no, template_no, user_no, state, reason, priority, due_at, expires_at, reserved, busy, same_user, unsent, flags, attempt, owner, lease_until, started_at, ended_at, data, options, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)`,
-		row.seq, row.id[:], it.app.no, it.template.no, row.user, row.state, code(priorityWords, m.Priority), row.due, row.expires, row.reserve,
-		row.flag, attempt, owner, lease, started, it.data, string(opt), t.now, t.now)
-	return err
-}
-
-// settle follows the commit: jobs to the senders, unused places back.
-func (b *submitBatch) settle(committed bool) {
-	if !committed {
-		b.takeBack(b.jobs)
-		b.jobs = nil
-	}
-	queued := false
-	for no, x := range b.apps {
-		if x.places > 0 {
-			b.l.lane.Release(x.app.app.AppID, x.places)
-		}
-		if committed {
-			b.l.backlog.add(no, x.queued, x.scheduled)
-			queued = queued || x.queued+x.scheduled > 0
-		}
-	}
-	if len(b.jobs) > 0 {
-		b.l.lane.Deliver(b.jobs)
-	}
-	if queued {
-		b.l.nudgeDue()
-	}
 }

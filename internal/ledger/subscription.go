@@ -34,11 +34,15 @@ func (l *Ledger) Subscription(ctx context.Context, id hongyan.AppID, openid hong
 	return s, err
 }
 
-const subscriptionSQL = `SELECT u.no, t.no, u.openid, t.template_id, t.kind, g.exact, g.standing, g.available, g.taken, g.voided, g.updated_at,
-	(SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE m.user_no = g.user_no AND m.template_no = g.template_no AND m.state IN (1, 2, 3, 4, 9))
+func (d *dialect) subscriptionSQL() string {
+	return `SELECT u.no, t.no, u.openid, t.template_id, t.kind, g.exact, g.standing, g.available, g.taken, g.voided, g.updated_at,
+	(SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE ` + d.live("g.user_no", "g.template_no") + `)
 	FROM grants g JOIN users u ON u.no = g.user_no JOIN templates t ON t.no = g.template_no `
+}
 
-const sqlSubscription = `/* ledger.subscription */ ` + subscriptionSQL + `WHERE g.user_no = ? AND g.template_no = ?`
+func (d *dialect) oneSubscription() string {
+	return `/* ledger.subscription */ ` + d.subscriptionSQL() + `WHERE g.user_no = ? AND g.template_no = ?`
+}
 
 func scanSubscription(r interface{ Scan(...any) error }, app hongyan.AppID) (hongyan.Subscription, grantKey, error) {
 	s := hongyan.Subscription{App: app}
@@ -55,7 +59,7 @@ func scanSubscription(r interface{ Scan(...any) error }, app hongyan.AppID) (hon
 }
 
 func (l *Ledger) subscription(ctx context.Context, a *appEntry, k grantKey) (hongyan.Subscription, error) {
-	s, _, err := scanSubscription(l.rdb.QueryRowContext(ctx, sqlSubscription, k.user, k.template), a.app.AppID)
+	s, _, err := scanSubscription(l.rdb.QueryRowContext(ctx, l.d.oneSubscription(), k.user, k.template), a.app.AppID)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = l.rdb.QueryRowContext(ctx, `/* ledger.subscription */ SELECT u.openid, t.template_id FROM users u, templates t WHERE u.no = ? AND t.no = ?`, k.user, k.template).Scan(&s.OpenID, &s.TemplateID)
 		s.Kind = a.lookup(s.TemplateID).template.Kind
@@ -101,7 +105,7 @@ func (l *Ledger) Subscriptions(ctx context.Context, id hongyan.AppID, openid hon
 			return nil, "", err
 		}
 	}
-	q := `/* ledger.Subscriptions */ ` + subscriptionSQL + `WHERE u.app_no = ? AND (g.user_no > ? OR g.user_no = ? AND g.template_no > ?)`
+	q := `/* ledger.Subscriptions */ ` + l.d.subscriptionSQL() + `WHERE u.app_no = ? AND (g.user_no > ? OR g.user_no = ? AND g.template_no > ?)`
 	args := []any{a.no, afterUser, afterUser, afterTemplate}
 	if openid != "" {
 		q += ` AND u.openid = ?`

@@ -41,7 +41,7 @@ func (l *Ledger) reloadTemplates(ctx context.Context, byNo map[int64]*appEntry) 
 		}
 		t.App, t.Kind, t.GoneAt, t.SyncedAt = a.app.AppID, kindWord(kind), at(gone), at(synced)
 		t.Keywords = hongyan.ParseKeywords(t.Content, t.Example, values)
-		a.templates[t.TemplateID] = te
+		a.templates[t.TemplateID], a.byNo[te.no] = te, te
 		if t.Alias != "" {
 			a.aliases[t.Alias] = te
 		}
@@ -199,7 +199,7 @@ func (l *Ledger) SetAlias(ctx context.Context, id hongyan.AppID, ref, alias stri
 			v = alias
 		}
 		_, err := t.exec(`/* ledger.SetAlias */ UPDATE templates SET alias = ? WHERE no = ?`, v, te.no)
-		if err != nil && isDuplicate(err) {
+		if err != nil && t.l.isDuplicate(err) {
 			return hongyan.Errorf(hongyan.CodeConflict, "Another template of the app has the alias %q.", clipped(alias))
 		}
 		return err

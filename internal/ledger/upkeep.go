@@ -31,7 +31,6 @@ func (l *Ledger) upkeep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		l.stmts.warm(ctx)
 		if err := l.Sweep(ctx); err != nil && ctx.Err() == nil {
 			l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
 		}
@@ -50,37 +49,31 @@ func (l *Ledger) upkeep(ctx context.Context) {
 	}
 }
 
-// What time has come for. Conditions of partial indexes are repeated word for word: only
-// then are they used.
-const (
-	sweepLeases  = `/* ledger.takeOver */ SELECT id FROM messages WHERE state = 4 AND lease_until <= ? ORDER BY lease_until LIMIT ?`
-	sweepExpired = `/* ledger.expire */ SELECT id FROM messages WHERE state IN (1, 2, 3) AND expires_at <= ? ORDER BY expires_at LIMIT ?`
-	sweepResend  = `/* ledger.resend */ SELECT id FROM messages WHERE resend_at IS NOT NULL AND resend_at <= ? LIMIT ?`
-	sweepGiveUp  = `/* ledger.giveUp */ SELECT id FROM messages WHERE state = 9 AND state NOT IN (4, 5, 6) AND flags & 16 = 0 AND updated_at <= ? LIMIT ?`
-)
+// sweeps are what time comes for. Their conditions are those of the partial indexes, word for
+// word: only then are they used.
+func (d *dialect) sweeps(now int64) []sweepOf {
+	return []sweepOf{
+		{`/* ledger.takeOver */ SELECT seq FROM messages WHERE ` + d.leased + ` LIMIT ?`, now - takeoverAfter.Milliseconds(), func(t *txn, _ grants, w *row) error { return t.takeOver(w) }},
+		// Before expiry: what that returns must not go to a message that is given up.
+		{`/* ledger.giveUp */ SELECT seq FROM messages WHERE ` + d.resting(stUncertain) + ` AND flags & 16 = 0 AND updated_at <= ? LIMIT ?`, now - uncertainGiven.Milliseconds(), (*txn).giveUp},
+		{`/* ledger.expire */ SELECT seq FROM messages WHERE ` + d.expires + ` LIMIT ?`, now, (*txn).expire},
+		{`/* ledger.resend */ SELECT seq FROM messages WHERE resend_at IS NOT NULL AND resend_at <= ? LIMIT ?`, now, (*txn).resend},
+	}
+}
+
+type sweepOf struct {
+	find string
+	arg  int64
+	do   func(*txn, grants, *row) error
+}
 
 // Sweep ends what has expired and sends again what asked for it. The server calls it by
 // itself; tests that move the clock call it to see the effect at once.
 func (l *Ledger) Sweep(ctx context.Context) error {
-	now := ms(l.now())
 	var errs []error
-	for _, s := range []struct {
-		find string
-		arg  int64
-		do   func(t *txn, gs grants, w *row) error
-	}{
-		{sweepLeases, now - takeoverAfter.Milliseconds(),
-			func(t *txn, _ grants, w *row) error { return t.takeOver(w) }},
-		// Before expiry: what that returns must not go to a message that is given up.
-		{sweepGiveUp, now - uncertainGiven.Milliseconds(),
-			func(t *txn, gs grants, w *row) error { return t.giveUp(gs, w) }},
-		{sweepExpired, now,
-			func(t *txn, gs grants, w *row) error { return t.expire(gs, w) }},
-		{sweepResend, now,
-			func(t *txn, gs grants, w *row) error { return t.resend(gs, w) }},
-	} {
+	for _, s := range l.d.sweeps(ms(l.Now())) {
 		for {
-			n, err := l.sweep(ctx, s.find, s.arg, s.do)
+			n, err := l.sweep(ctx, s)
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -94,45 +87,62 @@ func (l *Ledger) Sweep(ctx context.Context) error {
 
 // sweep looks with a reader first, so that an idle server takes no write lock. If the rows
 // cannot be written together, each is tried alone, so that one bad row stops no other.
-func (l *Ledger) sweep(ctx context.Context, find string, arg int64, do func(*txn, grants, *row) error) (int, error) {
-	var ids [][]byte
-	rs, err := l.rdb.QueryContext(ctx, find, arg, sweepBatch)
+func (l *Ledger) sweep(ctx context.Context, s sweepOf) (int, error) {
+	var seqs []any
+	rs, err := l.rdb.QueryContext(ctx, s.find, s.arg, sweepBatch)
 	if err != nil {
 		return 0, fmt.Errorf("sweep: %w", err)
 	}
 	err = eachRow(rs, func(r *sql.Rows) error {
-		var id []byte
-		err := r.Scan(&id)
-		ids = append(ids, id)
+		var seq int64
+		err := r.Scan(&seq)
+		seqs = append(seqs, seq)
 		return err
 	})
-	if err != nil || len(ids) == 0 {
+	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}
-	if err = l.sweepRows(ctx, ids, do); err == nil || len(ids) == 1 || errors.Is(err, errBegin) {
-		return len(ids), err
+	if err = l.sweepRows(ctx, seqs, s.do); err == nil || len(seqs) == 1 || errors.Is(err, errBegin) {
+		return len(seqs), err
 	}
 	var errs []error
-	for _, id := range ids {
-		errs = append(errs, l.sweepRows(ctx, [][]byte{id}, do))
+	for _, seq := range seqs {
+		errs = append(errs, l.sweepRows(ctx, []any{seq}, s.do))
 	}
-	return len(ids), errors.Join(errs...)
+	return len(seqs), errors.Join(errs...)
 }
 
-func (l *Ledger) sweepRows(ctx context.Context, ids [][]byte, do func(*txn, grants, *row) error) error {
+func (l *Ledger) sweepRows(ctx context.Context, seqs []any, do func(*txn, grants, *row) error) error {
 	return l.write(ctx, "sweep", func(t *txn) error {
 		gs := make(grants)
-		for _, id := range ids {
-			w, err := t.messageRow([16]byte(id))
-			if err != nil {
-				return err
-			}
+		keys, err := t.places(seqs)
+		if err != nil {
+			return err
+		}
+		rows, err := t.lockRows(gs, keys)
+		if err != nil {
+			return err
+		}
+		for _, w := range rows {
 			if err := do(t, gs, w); err != nil {
 				return err
 			}
 		}
 		return t.flush(gs)
 	})
+}
+
+// places reads what rows' locks are named by, in the order of their keys.
+func (t *txn) places(seqs []any) ([]*row, error) {
+	var out []*row
+	list, args := t.l.d.list(seqs, kindInt)
+	err := t.rows(`/* ledger.places */ SELECT seq, app_no, user_no, template_no FROM messages WHERE seq `+list+` ORDER BY seq`, args, func(r *sql.Rows) error {
+		var w row
+		err := r.Scan(&w.seq, &w.app, &w.user, &w.template)
+		out = append(out, &w)
+		return err
+	})
+	return out, err
 }
 
 // takeoverAfter is how long after the end of its lease a call can no longer be under way.
@@ -144,10 +154,13 @@ func (t *txn) takeOver(w *row) error {
 	if w.state != stSending {
 		return nil
 	}
+	var resend any
+	if w.message.OnUncertain == hongyan.OnUncertainResend && w.flags&flagResent == 0 {
+		resend = t.now + resendAfter.Milliseconds()
+	}
 	n, err := t.exec(`/* ledger.takeOver */ UPDATE messages SET state = 9, reason = ?, class = ?, errmsg = 'no result came before the lease ended', ended_at = ?,
-		resend_at = CASE WHEN ? THEN ? ELSE NULL END, flags = flags | 1, updated_at = ? WHERE seq = ? AND state = 4 AND lease_until <= ?`,
-		string(hongyan.CodeWeChatUnclear), string(hongyan.OutcomeUnclear), t.now,
-		w.message.OnUncertain == hongyan.OnUncertainResend && w.flags&flagResent == 0, t.now+resendAfter.Milliseconds(), t.now, w.seq, t.now-takeoverAfter.Milliseconds())
+		resend_at = ?, flags = flags | 1, updated_at = ? WHERE seq = ? AND state = 4 AND lease_until <= ?`,
+		string(hongyan.CodeWeChatUnclear), string(hongyan.OutcomeUnclear), t.now, resend, t.now, w.seq, t.now-takeoverAfter.Milliseconds())
 	if err == nil && n > 0 {
 		t.after = append(t.after, func() { t.l.busy.drop(w.user) }) // settled: the user's next message may go
 	}
@@ -192,7 +205,7 @@ func (t *txn) giveUp(gs grants, w *row) error {
 	}
 	if n := int64(w.message.Reserved); n > 0 {
 		k := grantKey{w.user, w.template}
-		g, err := t.grant(gs, k, t.kindOf(t.l.appByNo(w.app), w.template))
+		g, err := t.grant(gs, k, t.l.appByNo(w.app).kindOf(w.template))
 		if err != nil {
 			return err
 		}
@@ -208,7 +221,11 @@ func (t *txn) giveUp(gs grants, w *row) error {
 
 // voidOldLeases turns every `sending` into `uncertain` at start: the process that held the
 // lease is gone (the directory's lock says so), and nobody knows how far its calls came.
+// Replicas of a shared database wait for each other's leases to run out instead.
 func (l *Ledger) voidOldLeases(ctx context.Context) error {
+	if !l.d.alone {
+		return nil
+	}
 	n := int64(0)
 	err := l.write(ctx, "void old leases", func(t *txn) error {
 		var err error
@@ -226,28 +243,25 @@ func (l *Ledger) voidOldLeases(ctx context.Context) error {
 
 // purge deletes what has had its day, a batch at a time, and folds the index by user.
 func (l *Ledger) purge(ctx context.Context) error {
-	now := ms(l.now())
+	now := ms(l.Now())
 	for _, p := range []struct {
-		look, drop string
-		before     int64
+		table, keys, cond string
+		before            int64
 	}{
-		{`/* ledger.purge */ SELECT EXISTS (SELECT 1 FROM dedup_keys WHERE until <= ?)`,
-			`/* ledger.purge */ DELETE FROM dedup_keys WHERE (app_no, key) IN (SELECT app_no, key FROM dedup_keys WHERE until <= ? LIMIT 1000)`, now},
-		{`/* ledger.purge */ SELECT EXISTS (SELECT 1 FROM idempotency_keys WHERE until <= ?)`,
-			`/* ledger.purge */ DELETE FROM idempotency_keys WHERE (owner, route, key) IN (SELECT owner, route, key FROM idempotency_keys WHERE until <= ? LIMIT 1000)`, now},
-		{`/* ledger.purge */ SELECT EXISTS (SELECT 1 FROM witnesses WHERE recorded_at <= ?)`,
-			`/* ledger.purge */ DELETE FROM witnesses WHERE (app_no, source, ref) IN (SELECT app_no, source, ref FROM witnesses WHERE recorded_at <= ? LIMIT 1000)`, now - hongyan.MaxReportAge.Milliseconds()},
+		{"dedup_keys", "app_no, dedup_key", "until <= ?", now},
+		{"idempotency_keys", "owner, route, idem_key", "until <= ?", now},
+		{"witnesses", "app_no, source, ref", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
 	} {
 		for {
 			var some bool
-			if err := l.rdb.QueryRowContext(ctx, p.look, p.before).Scan(&some); err != nil {
+			if err := l.rdb.QueryRowContext(ctx, `/* ledger.purge */ SELECT EXISTS (SELECT 1 FROM `+p.table+` WHERE `+p.cond+`)`, p.before).Scan(&some); err != nil {
 				return fmt.Errorf("purge: %w", err)
 			}
 			if !some {
 				break
 			}
 			if err := l.write(ctx, "purge", func(t *txn) error {
-				_, err := t.exec(p.drop, p.before)
+				_, err := t.exec(l.d.purge(p.table, p.keys, p.cond), p.before)
 				return err
 			}); err != nil {
 				return err
@@ -263,8 +277,8 @@ func (l *Ledger) Fold(ctx context.Context) error { return l.fold(ctx) }
 
 // readFolded reads how far the index by user has come.
 func (l *Ledger) readFolded(ctx context.Context) error {
-	var mark []byte
-	if err := l.rdb.QueryRowContext(ctx, `/* ledger.readFolded */ SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages'`).Scan(&mark); err != nil {
+	mark, err := l.foldMark(ctx)
+	if err != nil {
 		return fmt.Errorf("read the index by user: %w", err)
 	}
 	if len(mark) == 16 {
@@ -273,33 +287,59 @@ func (l *Ledger) readFolded(ctx context.Context) error {
 	return nil
 }
 
+func (l *Ledger) foldMark(ctx context.Context) ([]byte, error) {
+	var mark []byte
+	err := l.rdb.QueryRowContext(ctx, `/* ledger.foldMark */ SELECT value FROM meta WHERE name = 'user_messages'`).Scan(&mark)
+	if errors.Is(err, sql.ErrNoRows) {
+		return make([]byte, 16), nil
+	}
+	return mark, err
+}
+
+const foldMost = 20_000
+
 // fold moves the index by user forward over the messages that came since, in one sorted batch.
 func (l *Ledger) fold(ctx context.Context) error {
-	const most = 20_000
 	for {
-		n := int64(0)
-		err := l.write(ctx, "fold user messages", func(t *txn) error {
-			var mark, end []byte
-			if err := t.row(`/* ledger.fold */ SELECT COALESCE(MAX(value), x'') FROM meta WHERE name = 'user_messages'`, nil, &mark); err != nil {
-				return err
-			}
-			// The last seconds stay out: ids of one batch are made before it is committed.
-			limit := newID(t.now - 10_000)
-			if err := t.row(`/* ledger.fold */ SELECT COALESCE(MAX(id), x''), COUNT(*) FROM (SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?)`, []any{mark, limit[:], most}, &end, &n); err != nil || n == 0 {
-				return err
-			}
-			if _, err := t.exec(`/* ledger.fold */ INSERT INTO user_messages (user_no, id) SELECT user_no, id FROM messages WHERE id > ? AND id <= ? ORDER BY user_no, id ON CONFLICT (user_no, id) DO NOTHING`, mark, end); err != nil {
-				return err
-			}
-			_, err := t.exec(`/* ledger.fold */ INSERT INTO meta (name, value) VALUES ('user_messages', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, end)
-			// Before the commit, so that no submit after it can be older.
-			l.folded.Store(int64(ulid.ULID(end).Time()))
+		n := 0
+		err := l.write(ctx, "fold user messages", func(t *txn) (err error) {
+			n, err = t.fold()
 			return err
 		})
-		if err != nil || n < most {
+		if err != nil || n < foldMost {
 			return err
 		}
 	}
+}
+
+func (t *txn) fold() (n int, err error) {
+	if _, err := t.exec(`/* ledger.fold */ INSERT INTO meta (name, value) VALUES ('user_messages', ?) ON CONFLICT (name) DO NOTHING`, make([]byte, 16)); err != nil {
+		return 0, err
+	}
+	var mark, end []byte
+	if err := t.row(`/* ledger.fold */ SELECT value FROM meta WHERE name = 'user_messages'`+t.l.d.lock, nil, &mark); err != nil {
+		return 0, err
+	}
+	// The last seconds stay out: ids of one batch are made before it is committed, and the
+	// clocks of replicas differ.
+	back := 10 * time.Second
+	if !t.l.d.alone {
+		back += maxSkew
+	}
+	limit := newID(t.now - back.Milliseconds())
+	if err := t.rows(`/* ledger.fold */ SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{mark, limit[:], foldMost}, func(r *sql.Rows) error {
+		n++
+		return r.Scan(&end)
+	}); err != nil || n == 0 {
+		return n, err
+	}
+	if _, err := t.exec(`/* ledger.fold */ INSERT INTO user_messages (user_no, id) SELECT user_no, id FROM messages WHERE id > ? AND id <= ? ORDER BY user_no, id ON CONFLICT (user_no, id) DO NOTHING`, mark, end); err != nil {
+		return n, err
+	}
+	// Before the commit, so that no submit after it can be older.
+	t.l.folded.Store(int64(ulid.ULID(end).Time()))
+	_, err = t.exec(`/* ledger.fold */ UPDATE meta SET value = ? WHERE name = 'user_messages'`, end)
+	return n, err
 }
 
 // recount sets every app's backlog to what the table says.
@@ -313,7 +353,7 @@ func (l *Ledger) recount(ctx context.Context) error {
 	}
 	l.cache.mu.RUnlock()
 	counts := make(map[int64]waitingCount)
-	rs, err := l.rdb.QueryContext(ctx, `/* ledger.recount */ SELECT template_no, SUM(due_at <= ?), COUNT(*) FROM messages WHERE state IN (2, 3) GROUP BY template_no`, ms(l.now()))
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.recount */ SELECT template_no, SUM(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), COUNT(*) FROM messages WHERE state IN (2, 3) GROUP BY template_no`, ms(l.Now()))
 	if err != nil {
 		return fmt.Errorf("count the backlog: %w", err)
 	}

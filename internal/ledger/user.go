@@ -11,16 +11,56 @@ import (
 
 // user finds or makes the row of an openid.
 func (t *txn) user(appNo int64, openid hongyan.OpenID) (int64, error) {
-	var no int64
-	err := t.row(`/* ledger.user */ SELECT no FROM users WHERE app_no = ? AND openid = ?`, []any{appNo, openid}, &no)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return no, err
+	found, err := t.users(appNo, []hongyan.OpenID{openid})
+	return found[openid], err
+}
+
+var userInsert = []column{{"no", kindInt}, {"app_no", kindInt}, {"openid", kindText}, {"created_at", kindInt}}
+
+// users finds or makes the rows of openids, which are sorted.
+func (t *txn) users(appNo int64, openids []hongyan.OpenID) (map[hongyan.OpenID]int64, error) {
+	found := make(map[hongyan.OpenID]int64, len(openids))
+	for {
+		if err := t.findUsers(appNo, openids, found); err != nil || len(found) == len(openids) {
+			return found, err
+		}
+		var rows [][]any
+		for _, o := range openids {
+			if found[o] != 0 {
+				continue
+			}
+			no, err := t.nextNo("users")
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, []any{no, appNo, string(o), t.now})
+		}
+		// Another replica may be making the same: then its row is found in the next round.
+		if err := t.insertRows(`/* ledger.users */ INSERT INTO users`, userInsert, rows, ` ON CONFLICT (app_no, openid) DO NOTHING`); err != nil {
+			return nil, err
+		}
+		if t.l.d.alone {
+			for _, r := range rows {
+				found[hongyan.OpenID(r[2].(string))] = r[0].(int64)
+			}
+			return found, nil
+		}
 	}
-	if no, err = t.nextNo("users"); err != nil {
-		return 0, err
+}
+
+func (t *txn) findUsers(appNo int64, openids []hongyan.OpenID, found map[hongyan.OpenID]int64) error {
+	vs := make([]any, len(openids))
+	for i, o := range openids {
+		vs[i] = string(o)
 	}
-	_, err = t.exec(`/* ledger.user */ INSERT INTO users (no, app_no, openid, created_at) VALUES (?, ?, ?, ?)`, no, appNo, openid, t.now)
-	return no, err
+	list, args := t.l.d.list(vs, kindText)
+	return t.rows(`/* ledger.users */ SELECT openid, no FROM users WHERE app_no = ? AND openid `+list, append([]any{appNo}, args...), func(r *sql.Rows) error {
+		var o hongyan.OpenID
+		var no int64
+		err := r.Scan(&o, &no)
+		found[o] = no
+		return err
+	})
 }
 
 // userNo is the key of a user, 0 for one never seen.
@@ -70,7 +110,7 @@ func (l *Ledger) RecordLogin(ctx context.Context, id hongyan.AppID, in Login) (h
 			return err
 		}
 		_, err = t.exec(`/* ledger.RecordLogin */ UPDATE users SET external_id = ? WHERE no = ?`, in.ExternalID, no)
-		if err != nil && isDuplicate(err) {
+		if err != nil && t.l.isDuplicate(err) {
 			return hongyan.Errorf(hongyan.CodeConflict, "Another openid of this app already has the external id %q.", clipped(in.ExternalID))
 		}
 		return err

@@ -29,7 +29,8 @@ import (
 
 // Options are what a caller in the same process can add to the configuration.
 type Options struct {
-	Now     func() time.Time // default time.Now; demo shares its sandbox's clock
+	Now     func() time.Time // default: the ledger's clock; demo shares its sandbox's
+	Clock   func() time.Time // this machine's clock, default time.Now
 	Logger  *slog.Logger
 	Version string
 }
@@ -48,9 +49,6 @@ type Server struct {
 // New opens the database, binds the listener and builds the parts. Run starts them; Close
 // without Run gives everything back.
 func New(ctx context.Context, cfg config.Config, opt Options) (*Server, error) {
-	if opt.Now == nil {
-		opt.Now = time.Now
-	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -72,9 +70,10 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if s.ledger, err = ledger.Open(ctx, ledger.Config{Path: s.cfg.SQLitePath(), MasterKey: key, Now: opt.Now, Logger: opt.Logger}); err != nil {
+	if s.ledger, err = ledger.Open(ctx, ledger.Config{DB: s.cfg.Database(), MasterKey: key, Now: opt.Now, Clock: opt.Clock, Logger: opt.Logger}); err != nil {
 		return err
 	}
+	opt.Now = s.ledger.Now
 	for _, u := range []string{s.cfg.WeChatURL, s.cfg.Fallback()} {
 		if u == "" {
 			continue

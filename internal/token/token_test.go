@@ -51,7 +51,7 @@ func newRig(t testing.TB, mode hongyan.TokenMode, wrap func(http.Handler) http.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ledger.Open(context.Background(), ledger.Config{Path: filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key, Now: c.now})
+	l, err := ledger.Open(context.Background(), ledger.Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key, Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func SQLite(t testing.TB) *Database {
 	if err != nil {
 		t.Fatalf("master key: %v", err)
 	}
-	d := &Database{Config: ledger.Config{Path: filepath.Join(dir, "hongyan.db"), MasterKey: key}}
+	d := &Database{Config: ledger.Config{DB: "sqlite:" + filepath.Join(dir, "hongyan.db"), MasterKey: key}}
 	d.Drop = func() { _ = os.RemoveAll(dir) }
 	d.Bytes = func(t TB) []byte {
 		var all []byte
@@ -64,7 +64,7 @@ func SQLite(t testing.TB) *Database {
 		return all
 	}
 	conn := func(t TB) *sql.DB {
-		db, err := sql.Open("sqlite", "file:"+d.Config.Path+"?_pragma=busy_timeout(10000)")
+		db, err := sql.Open("sqlite", "file:"+ledger.SQLiteFile(d.Config.DB)+"?_pragma=busy_timeout(10000)")
 		if err != nil {
 			t.Fatalf("open a second connection: %v", err)
 		}

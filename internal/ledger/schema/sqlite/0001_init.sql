@@ -24,14 +24,14 @@ CREATE TABLE apps (
 CREATE TABLE pauses (
   app_no   INTEGER NOT NULL,
   scope    TEXT NOT NULL,          -- app, template, path
-  key      TEXT NOT NULL,
+  target   TEXT NOT NULL,          -- template_id or API path, empty for an app
   reason   TEXT NOT NULL,
   errcode  INTEGER NOT NULL,
   detail   TEXT NOT NULL,
   since    INTEGER NOT NULL,
   probe_at INTEGER NOT NULL,       -- 0: only a person ends it
   probes   INTEGER NOT NULL,
-  PRIMARY KEY (app_no, scope, key)
+  PRIMARY KEY (app_no, scope, target)
 ) WITHOUT ROWID;
 
 CREATE TABLE access_tokens (
@@ -128,14 +128,14 @@ CREATE TABLE messages (
   template_no INTEGER NOT NULL,
   user_no     INTEGER NOT NULL,
   state       INTEGER NOT NULL,    -- 1 held 2 scheduled 3 queued 4 sending 5 accepted 6 delivered 7 undelivered 8 failed 9 uncertain 10 canceled 11 expired
-  reason      TEXT NOT NULL,
+  reason      TEXT NOT NULL DEFAULT '',
   priority    INTEGER NOT NULL,    -- 0 high 1 normal 2 low
   due_at      INTEGER NOT NULL,
   expires_at  INTEGER NOT NULL,
   reserved    INTEGER NOT NULL,
-  busy        INTEGER NOT NULL,
-  same_user   INTEGER NOT NULL,
-  unsent      INTEGER NOT NULL,
+  busy        INTEGER NOT NULL DEFAULT 0,
+  same_user   INTEGER NOT NULL DEFAULT 0,
+  unsent      INTEGER NOT NULL DEFAULT 0,
   flags       INTEGER NOT NULL,    -- 1 an earlier attempt was unclear, 2 held once, 4 sent again, 8 not yet admitted (reserve: send), 16 its grant was given up
   attempt     INTEGER NOT NULL,
   owner       INTEGER NOT NULL,
@@ -145,7 +145,7 @@ CREATE TABLE messages (
   errmsg      TEXT,
   msgid       INTEGER,
   started_at  INTEGER NOT NULL,
-  ended_at    INTEGER NOT NULL,
+  ended_at    INTEGER NOT NULL DEFAULT 0,
   resend_at   INTEGER,
   data        TEXT NOT NULL,       -- JSON
   options     TEXT NOT NULL,       -- JSON
@@ -157,8 +157,9 @@ CREATE UNIQUE INDEX messages_id ON messages (id);
 -- rows of busy users are passed over without being read.
 CREATE INDEX messages_due ON messages (template_no, priority, due_at, seq, user_no, state) WHERE state IN (2, 3);
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE state IN (1, 2, 3);
-CREATE INDEX messages_live ON messages (user_no, template_no) WHERE state IN (1, 2, 3, 4, 9);
-CREATE INDEX messages_leased ON messages (lease_until) WHERE state = 4;
+CREATE INDEX messages_live ON messages (user_no, template_no) WHERE state IN (1, 2, 3, 9);
+-- Apart, because every message comes here and goes: this one stays as small as what is under way.
+CREATE INDEX messages_sending ON messages (user_no, template_no, lease_until) WHERE state = 4;
 CREATE INDEX messages_resend ON messages (resend_at) WHERE resend_at IS NOT NULL;
 CREATE INDEX messages_rest ON messages (state, id) WHERE state NOT IN (4, 5, 6);
 
@@ -184,22 +185,22 @@ CREATE TABLE user_messages (
 
 CREATE TABLE dedup_keys (
   app_no     INTEGER NOT NULL,
-  key        TEXT NOT NULL,
+  dedup_key  TEXT NOT NULL,
   seq        INTEGER NOT NULL,
   until      INTEGER NOT NULL,
-  PRIMARY KEY (app_no, key)
+  PRIMARY KEY (app_no, dedup_key)
 ) WITHOUT ROWID;
 CREATE INDEX dedup_keys_until ON dedup_keys (until);
 
 CREATE TABLE idempotency_keys (
   owner      TEXT NOT NULL,
   route      TEXT NOT NULL,
-  key        TEXT NOT NULL,
+  idem_key   TEXT NOT NULL,
   hash       BLOB NOT NULL,
   status     INTEGER NOT NULL,
   resource   TEXT NOT NULL,
   until      INTEGER NOT NULL,
-  PRIMARY KEY (owner, route, key)
+  PRIMARY KEY (owner, route, idem_key)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_keys_until ON idempotency_keys (until);
 

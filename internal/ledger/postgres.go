@@ -1,0 +1,113 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/pressly/goose/v3"
+)
+
+func postgresDialect() *dialect {
+	return &dialect{
+		name: "postgres", goose: goose.DialectPostgres, begin: "BEGIN", lock: " FOR UPDATE", skip: " FOR UPDATE SKIP LOCKED",
+		rewrite: dollars,
+		insert: func(into string, cols []column, rows [][]any) (string, []any) {
+			from, args := unnest(cols, rows)
+			return into + " (" + names(cols) + ") SELECT * FROM " + from, args
+		},
+		list: func(vs []any, kind colKind) (string, []any) { return "= ANY(?)", []any{array(vs, kind)} },
+		values: func(alias string, cols []column, rows [][]any) (string, []any) {
+			from, args := unnest(cols, rows)
+			return from + " AS " + alias + "(" + names(cols) + ")", args
+		},
+		accepted: recordAccepted, chunk: 1 << 20,
+		upsert:  onConflict,
+		due:     "template_no = ? AND state IN (2, 3)",
+		live:    liveApart,
+		leased:  "state = 4 AND lease_until <= ?",
+		expires: "state IN (1, 2, 3) AND expires_at <= ?",
+		rest:    "state NOT IN (4, 5, 6) AND state = ?",
+		hasTag:  "(m.options::jsonb -> 't') @> ?::jsonb",
+		purge:   purgeBySelect,
+		duplicate: func(err error) bool {
+			var e *pgconn.PgError
+			return errors.As(err, &e) && e.Code == "23505"
+		},
+		again: func(err error) bool {
+			var e *pgconn.PgError
+			if errors.As(err, &e) {
+				// Serialization failures and deadlocks; a server that goes down or comes up.
+				return e.Code == "40001" || e.Code == "40P01"
+			}
+			return false
+		},
+		check: checkPostgres,
+		now:   "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+		guard: "SELECT pg_advisory_lock(4851236674)", unguard: "SELECT pg_advisory_unlock(4851236674)",
+	}
+}
+
+// unnest sends the rows as one array a column: one statement text for any number of rows.
+func unnest(cols []column, rows [][]any) (string, []any) {
+	types := make([]string, len(cols))
+	args := make([]any, len(cols))
+	vs := make([]any, len(rows))
+	for i, c := range cols {
+		for k, r := range rows {
+			vs[k] = r[i]
+		}
+		types[i] = "?::" + [...]string{kindInt: "bigint[]", kindText: "text[]", kindBytes: "bytea[]"}[c.kind]
+		args[i] = array(vs, c.kind)
+	}
+	return "unnest(" + strings.Join(types, ", ") + ")", args
+}
+
+func array(vs []any, kind colKind) any {
+	switch kind {
+	case kindText:
+		out := make([]string, len(vs))
+		for i, v := range vs {
+			out[i] = fmt.Sprint(v)
+		}
+		return out
+	case kindBytes:
+		out := make([][]byte, len(vs))
+		for i, v := range vs {
+			out[i] = v.([]byte)
+		}
+		return out
+	}
+	out := make([]int64, len(vs))
+	for i, v := range vs {
+		out[i] = v.(int64)
+	}
+	return out
+}
+
+func checkPostgres(ctx context.Context, db *sql.DB) error {
+	for _, name := range []string{"fsync", "full_page_writes", "synchronous_commit"} {
+		var v string
+		if err := db.QueryRowContext(ctx, "SHOW "+name).Scan(&v); err != nil {
+			return fmt.Errorf("check the database: %w", err)
+		}
+		if v == "off" {
+			return fmt.Errorf("PostgreSQL runs with %s = off and could lose messages that were accepted: set it to on", name)
+		}
+	}
+	return nil
+}
+
+func openPostgres(source string, conns int) (*sql.DB, error) {
+	db, err := sql.Open("pgx", source)
+	if err != nil {
+		return nil, errors.New("open database: the postgres:// URL cannot be read") // the driver's words may hold the password
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
