@@ -71,7 +71,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{cfg: cfg, log: cfg.Logger, now: cfg.Now, wake: make(chan struct{}, 1), lanes: make(map[hongyan.AppID]*lane)}
 	d.metrics.outcomes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hongyan_attempts_total", Help: "Attempts by outcome class."}, []string{"outcome"})
 	d.metrics.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hongyan_wechat_call_seconds", Help: "Duration of subscribeMessage.send.", Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 8}})
-	cfg.Ledger.HandOffTo(ledger.Lane{Reserve: d.reserve, Release: d.release, Deliver: d.deliver, Settled: d.settled})
+	cfg.Ledger.HandOffTo(ledger.Lane{Reserve: d.reserve, Release: d.release, Deliver: d.deliver, Freed: d.freed, Settled: d.settled, Full: d.full})
 	cfg.Ledger.OnDue(d.nudge)
 	return d, nil
 }
@@ -123,9 +123,23 @@ func (d *Dispatcher) deliver(jobs []*ledger.Job) {
 	}
 }
 
-// settled follows the commit of results: their places are free again.
-func (d *Dispatcher) settled(id hongyan.AppID, n int) {
-	if d.lane(id).release(n) {
+// full reports whether a lane that moves has no place left.
+func (d *Dispatcher) full() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lanes {
+		if l.taken() >= 2*d.cfg.Senders {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Dispatcher) freed(id hongyan.AppID, n int) { d.lane(id).release(n) }
+
+// settled follows the commit of results: if the last claim left rows behind, there is room now.
+func (d *Dispatcher) settled(id hongyan.AppID, _ int) {
+	if d.lane(id).wantsMore() {
 		d.nudge()
 	}
 }

@@ -65,11 +65,17 @@ func (l *lane) breakerWait(now time.Time) time.Duration {
 	return wait
 }
 
-// release gives places back; true if the last claim left rows behind that they could serve.
-func (l *lane) release(n int) bool {
+// release gives places back.
+func (l *lane) release(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.places -= n
+}
+
+// wantsMore reports whether the last claim left rows behind.
+func (l *lane) wantsMore() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return l.hungry
 }
 

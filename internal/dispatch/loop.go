@@ -99,7 +99,7 @@ func (d *Dispatcher) claimFor(ctx context.Context, id hongyan.AppID) error {
 	if l.probeUnderWay() {
 		return nil
 	}
-	req, probe := ledger.ClaimRequest{App: id, Max: d.cfg.Senders}, d.probeDue(app)
+	req, probe := ledger.ClaimRequest{App: id, Max: 2 * d.cfg.Senders}, d.probeDue(app)
 	switch {
 	case probe == nil && blocked(app):
 		return nil
@@ -118,7 +118,7 @@ func (d *Dispatcher) claimFor(ctx context.Context, id hongyan.AppID) error {
 
 // claim takes places first and gives back those for which nothing was due.
 func (d *Dispatcher) claim(ctx context.Context, l *lane, req ledger.ClaimRequest) error {
-	n := l.reserve(req.Max, d.cfg.Senders)
+	n := l.reserve(req.Max, 2*d.cfg.Senders)
 	if n == 0 {
 		return nil
 	}

@@ -92,7 +92,7 @@ func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, erro
 		return nil, nil
 	}
 	var c *claimBatch
-	err = l.together(ctx, "claim sends", func(t *txn) error {
+	err = l.together(ctx, rankClaims, "claim sends", func(t *txn) error {
 		c = &claimBatch{t: t, app: l.appByNo(a.no), req: req}
 		t.undo = append(t.undo, func() { l.busy.release(c.jobs...) })
 		return c.run()

@@ -14,6 +14,11 @@ type committer[T any] struct {
 	// apply writes a batch and answers those that could not be written; they are tried again.
 	apply func(ctx context.Context, batch []T) (left []T)
 
+	// gather is how long a batch waits for one more, under load. Those who were answered
+	// together come back together, but not at the same instant.
+	gather time.Duration
+	last   int // size of the batch before
+
 	mu     sync.Mutex
 	queue  []waiting[T]
 	under  []waiting[T] // the batch under way
@@ -97,6 +102,9 @@ func (c *committer[T]) take(again bool) []T {
 		*from = nil // so that the items can be freed
 	}
 	c.mark()
+	if !again {
+		c.last = n
+	}
 	batch := make([]T, n)
 	for i, w := range c.under {
 		batch[i] = w.v
@@ -143,6 +151,7 @@ func (c *committer[T]) run(ctx context.Context) int {
 			}
 		}
 		if fresh > 0 {
+			c.wait(fresh)
 			if !c.commit(ctx, false) && failed == 0 {
 				retryAt, wait = time.Now().Add(retryFirst), 2*retryFirst
 			}
@@ -169,6 +178,24 @@ func (c *committer[T]) run(ctx context.Context) int {
 		case <-c.wake:
 		case <-retry:
 		case <-done:
+		}
+	}
+}
+
+// wait lets a batch grow, under load only.
+func (c *committer[T]) wait(have int) {
+	if c.gather == 0 || c.last < 8 {
+		return
+	}
+	quiet := time.NewTimer(c.gather)
+	defer quiet.Stop()
+	for have < c.max && have < 4*c.last {
+		select {
+		case <-c.wake:
+			have, _ = c.pending()
+			quiet.Reset(c.gather)
+		case <-quiet.C:
+			return
 		}
 	}
 }

@@ -135,7 +135,7 @@ type entry struct {
 }
 
 func (t *txn) addEntry(k grantKey, e entry) error {
-	id := newID(t.now)
+	id := t.l.newID(t.now)
 	var open int64
 	if e.open {
 		open = 1
@@ -145,7 +145,8 @@ func (t *txn) addEntry(k grantKey, e entry) error {
 	return err
 }
 
-func newID(now int64) ulid.ULID { return ulid.MustNew(uint64(now), ulid.DefaultEntropy()) }
+// newID makes an id whose order within this process is the order of their making.
+func (l *Ledger) newID(now int64) ulid.ULID { return ulid.MustNew(uint64(now), l.entropy) }
 
 // liveRow is a message under way that could hold a reservation of a grant.
 type liveRow struct {

@@ -16,8 +16,13 @@ type Lane struct {
 	Release func(app hongyan.AppID, n int)
 	// Deliver hands over rows for which places were reserved. It never blocks and never drops.
 	Deliver func([]*Job)
-	// Settled says that n of the app's jobs are on disk with their outcome.
+	// Freed gives back the places of n of the app's jobs whose outcome is about to be committed;
+	// a negative number takes them again, if it was not.
+	Freed func(app hongyan.AppID, n int)
+	// Settled says that the outcomes of n jobs are on disk.
 	Settled func(app hongyan.AppID, n int)
+	// Full reports whether an app that is sending has no place left.
+	Full func() bool
 }
 
 // HandOffTo connects the senders. Without a lane every due message is queued for a claim.

@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/hongyan-push/hongyan"
 )
 
@@ -64,9 +66,10 @@ type Ledger struct {
 	key      *MasterKey
 	owner    int64 // this process, in leases
 
-	seqs  sequences
-	cache appCache
-	keys  keyCache
+	seqs    sequences
+	entropy ulid.MonotonicReader
+	cache   appCache
+	keys    keyCache
 	// vocabulary is held while apps, templates, pauses or keys change, shared by all other transactions.
 	vocabulary sync.RWMutex
 	// folded is the time of the newest id that the index by user has, ms: new ids must be later.
@@ -75,6 +78,9 @@ type Ledger struct {
 	submits *committer[*submitOp]
 	results *committer[*result]
 	lane    Lane
+	// move wakes a submit that waits for a place, lastMove is when one was freed, unix ns.
+	move     chan struct{}
+	lastMove atomic.Int64
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	backlog backlog
@@ -101,9 +107,12 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 			return nil, err
 		}
 	}
-	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
+	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner(), move: make(chan struct{}, 1)}
+	l.entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
+	l.turns.arrived = make(chan struct{}, 1)
 	l.clock.init(cfg, d)
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
+	l.submits.gather = gatherTime
 	l.results = newCommitter(maxResultBatch, l.commitResults)
 	if err := l.open(ctx, source); err != nil {
 		return nil, errors.Join(err, l.closeDB())

@@ -50,39 +50,67 @@ func (l *Ledger) commitResults(ctx context.Context, batch []*result) (left []*re
 }
 
 func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
-	err := l.together(ctx, "record attempts", func(t *txn) error {
-		left, err := t.recordAccepted(batch)
-		if err != nil || len(left) == 0 {
+	err := l.together(ctx, rankResults, "record attempts", func(t *txn) error {
+		if err := t.writeResults(batch); err != nil {
 			return err
 		}
-		gs := make(grants)
-		rows, err := t.resultRows(gs, left)
-		if err != nil {
-			return err
-		}
-		for _, r := range left {
-			if err := t.record(gs, r, rows[r.job.seq]); err != nil {
-				return err
-			}
-		}
-		return t.flush(gs)
+		t.settle(batch)
+		return nil
 	})
+	if err == nil {
+		l.moved()
+	}
+	return err
+}
+
+func (t *txn) writeResults(batch []*result) error {
+	left, err := t.recordAccepted(batch)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	gs := make(grants)
+	rows, err := t.resultRows(gs, left)
 	if err != nil {
 		return err
 	}
+	for _, r := range left {
+		if err := t.record(gs, r, rows[r.job.seq]); err != nil {
+			return err
+		}
+	}
+	return t.flush(gs)
+}
+
+// settle frees what the jobs took: their places and their users. Where one writer runs
+// transactions, a submit that follows in this very one may have the places already: rows
+// that take them become `sending` with the same commit that ends these.
+func (t *txn) settle(batch []*result) {
+	l := t.l
 	settled := make(map[hongyan.AppID]int)
-	for _, r := range batch {
-		l.busy.release(r.job)
+	jobs := make([]*Job, len(batch))
+	for i, r := range batch {
+		jobs[i] = r.job
 		if !r.job.loose {
 			settled[r.job.Message.App]++
 		}
 	}
-	if l.lane.Settled != nil {
+	each := func(f func(hongyan.AppID, int), sign int) {
 		for id, n := range settled {
-			l.lane.Settled(id, n)
+			if f != nil {
+				f(id, sign*n)
+			}
 		}
 	}
-	return nil
+	if l.d.alone {
+		each(l.lane.Freed, 1)
+		t.undo = append(t.undo, func() { each(l.lane.Freed, -1) })
+	} else {
+		t.after = append(t.after, func() { each(l.lane.Freed, 1) })
+	}
+	t.after = append(t.after, func() {
+		l.busy.release(jobs...)
+		each(l.lane.Settled, 1)
+	})
 }
 
 var acceptedColumns = ints("seq attempt need msgid started_at ended_at")

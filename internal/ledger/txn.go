@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -280,18 +282,50 @@ type turns struct {
 	mu     sync.Mutex // the queue
 	queue  []*turn
 	writer sync.Mutex // whoever holds it runs transactions
+	// submitted is when a transaction of submits ended, unix ns; arrived wakes results that
+	// wait for the next one.
+	submitted atomic.Int64
+	arrived   chan struct{}
+}
+
+// shareTime is how long results may wait for submits to share a commit with. Under load
+// the two would take turns otherwise, each paying for an fsync of its own.
+const shareTime = time.Millisecond
+
+// share waits for the submits that are about to come.
+func (q *turns) share() {
+	if time.Since(time.Unix(0, q.submitted.Load())) > 2*shareTime {
+		return
+	}
+	end := time.NewTimer(shareTime)
+	defer end.Stop()
+	select {
+	case <-q.arrived:
+	case <-end.C:
+	}
 }
 
 type turn struct {
 	what string
+	rank rank
 	f    func(*txn) error
 	err  error
 	done bool // with the writer's mutex held
 }
 
+// rank is the order of those that share a transaction: results free places and grants that
+// submits in the same transaction can use.
+type rank int
+
+const (
+	rankResults rank = iota
+	rankClaims
+	rankSubmits
+)
+
 // together is write for the parts that run all the time and hardly ever fail: where one
 // connection writes, those that wait for it share a transaction.
-func (l *Ledger) together(ctx context.Context, what string, f func(*txn) error) error {
+func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn) error) error {
 	if !l.d.alone {
 		return l.write(ctx, what, f)
 	}
@@ -300,7 +334,17 @@ func (l *Ledger) together(ctx context.Context, what string, f func(*txn) error) 
 	}
 	l.vocabulary.RLock()
 	defer l.vocabulary.RUnlock()
-	mine := &turn{what: what, f: f}
+	mine := &turn{what: what, rank: r, f: f}
+	switch r {
+	case rankResults:
+		l.turns.share()
+	case rankSubmits:
+		defer func() { l.turns.submitted.Store(time.Now().UnixNano()) }()
+		select {
+		case l.turns.arrived <- struct{}{}:
+		default:
+		}
+	}
 	l.turns.mu.Lock()
 	l.turns.queue = append(l.turns.queue, mine)
 	l.turns.mu.Unlock()
@@ -313,6 +357,7 @@ func (l *Ledger) together(ctx context.Context, what string, f func(*txn) error) 
 	batch := l.turns.queue
 	l.turns.queue = nil
 	l.turns.mu.Unlock()
+	slices.SortStableFunc(batch, func(x, y *turn) int { return int(x.rank - y.rank) })
 	fs := make([]func(*txn) error, len(batch))
 	for i, x := range batch {
 		fs[i] = x.f

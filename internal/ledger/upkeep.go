@@ -326,7 +326,8 @@ func (t *txn) fold() (n int, err error) {
 	if !t.l.d.alone {
 		back += maxSkew
 	}
-	limit := newID(t.now - back.Milliseconds())
+	var limit ulid.ULID
+	_ = limit.SetTime(uint64(t.now - back.Milliseconds()))
 	if err := t.rows(`/* ledger.fold */ SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{mark, limit[:], foldMost}, func(r *sql.Rows) error {
 		n++
 		return r.Scan(&end)

@@ -33,7 +33,14 @@ type Database struct {
 	// Bytes is everything the database has on disk now.
 	Bytes func(t TB) []byte
 	// Exec runs a statement beside the ledger, on a connection of its own.
-	Exec func(t TB, query string, args ...any)
+	Exec func(t TB, query string)
+	// Poison makes every INSERT into or UPDATE of messages fail whose column has the word
+	// poison; Cure ends that.
+	Poison func(t TB, event, column string)
+	Cure   func(t TB)
+	// Shared: other processes may use the database too, so nothing is known of a lease whose
+	// owner has gone.
+	Shared bool
 	// Hold keeps every writer out until release is called.
 	Hold func(t TB) (release func())
 	// Drop removes the database, closed before, earlier than the end of the test.
@@ -71,14 +78,18 @@ func SQLite(t testing.TB) *Database {
 		db.SetMaxOpenConns(1)
 		return db
 	}
-	d.Exec = func(t TB, query string, args ...any) {
+	d.Exec = func(t TB, query string) {
 		t.Helper()
 		db := conn(t)
 		defer db.Close()
-		if _, err := db.Exec(query, args...); err != nil {
+		if _, err := db.Exec(query); err != nil {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
+	d.Poison = func(t TB, event, column string) {
+		d.Exec(t, `CREATE TRIGGER poison BEFORE `+event+` ON messages WHEN NEW.`+column+` LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+	}
+	d.Cure = func(t TB) { d.Exec(t, `DROP TRIGGER poison`) }
 	d.Hold = func(t TB) func() {
 		db := conn(t)
 		if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
@@ -272,11 +283,15 @@ func (e *Env) Stop() {
 	e.stop = nil
 }
 
-// Restart stops the ledger and opens it again.
+// Restart stops the ledger and opens it again. On a shared database the leases it left run
+// out first.
 func (e *Env) Restart() {
 	e.TB.Helper()
 	e.Stop()
 	e.open()
+	if e.DB.Shared {
+		e.Tick(ledger.LeaseTime + 10*time.Second)
+	}
 }
 
 func (e *Env) populate(settings hongyan.AppSettings) {

@@ -56,7 +56,7 @@ func testStorage(t *testing.T, open func(testing.TB) *Database) {
 		},
 		"one bad submit fails alone": func(e *Env) {
 			e.Lane.Room(1000)
-			e.DB.Exec(e.TB, `CREATE TRIGGER bad_submit BEFORE INSERT ON messages WHEN NEW.data LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+			e.DB.Poison(e.TB, "INSERT", "data")
 			type fate struct {
 				bad bool
 				err error
@@ -97,7 +97,7 @@ func testStorage(t *testing.T, open func(testing.TB) *Database) {
 				ids = append(ids, e.Send(hongyan.OpenID(fmt.Sprint("u", i))).ID)
 			}
 			jobs := e.Lane.Jobs()
-			e.DB.Exec(e.TB, `CREATE TRIGGER bad_result BEFORE UPDATE ON messages WHEN NEW.errmsg = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+			e.DB.Poison(e.TB, "UPDATE", "errmsg")
 			for i, j := range jobs {
 				o := e.Outcome(hongyan.OutcomeCaller)
 				if i == 3 {
@@ -115,7 +115,7 @@ func testStorage(t *testing.T, open func(testing.TB) *Database) {
 				}
 			}
 			e.WantState(jobs[3].Message.ID, hongyan.StateSending, "")
-			e.DB.Exec(e.TB, `DROP TRIGGER bad_result`)
+			e.DB.Cure(e.TB)
 			if !e.Lane.wait(30, 30*time.Second) {
 				e.TB.Fatalf("the bad result was dropped")
 			}
@@ -127,7 +127,7 @@ func testStorage(t *testing.T, open func(testing.TB) *Database) {
 				e.Send(hongyan.OpenID(fmt.Sprint("u", i)), expiresAt(Start.Add(time.Minute)))
 			}
 			bad := e.Send("u9", expiresAt(Start.Add(time.Minute)), func(s *hongyan.Submission) { s.Data = map[string]string{"thing1": "poison"} })
-			e.DB.Exec(e.TB, `CREATE TRIGGER bad_expiry BEFORE UPDATE ON messages WHEN NEW.data LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+			e.DB.Poison(e.TB, "UPDATE", "data")
 			e.Clock.Advance(time.Minute)
 			if err := e.Sweep(ctx); err == nil {
 				e.TB.Errorf("the failure was hidden")
@@ -137,7 +137,7 @@ func testStorage(t *testing.T, open func(testing.TB) *Database) {
 			if len(list) != 5 {
 				e.TB.Errorf("%d expired, want 5", len(list))
 			}
-			e.DB.Exec(e.TB, `DROP TRIGGER bad_expiry`)
+			e.DB.Cure(e.TB)
 			e.must(e.Sweep(ctx))
 			e.WantState(bad.ID, hongyan.StateExpired, "")
 		},
