@@ -16,20 +16,21 @@ const module = "github.com/hongyan-push/hongyan"
 // mayImport is the import table of docs/architecture.md. A new edge changes both, with the
 // reason in the commit. "sql" stands for database/sql.
 var mayImport = map[string][]string{
-	"":                           {},
-	"wechat":                     {},
-	"sandbox":                    {"wechat"},
-	"client":                     {""},
-	"internal/ledger":            {"", "internal/ledger/schema", "sql"},
-	"internal/ledger/schema":     {},
-	"internal/ledger/ledgertest": {"", "internal/ledger", "sql"},
-	"internal/token":             {"", "internal/ledger", "wechat"},
-	"internal/dispatch":          {"", "internal/ledger", "wechat"},
-	"internal/api":               {"", "internal/ledger", "wechat"},
-	"internal/config":            {""},
-	"internal/server":            {"", "wechat", "internal/api", "internal/config", "internal/dispatch", "internal/ledger", "internal/token"},
-	"internal/cli":               {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
-	"cmd/hongyan":                {"internal/cli"},
+	"":                                    {},
+	"wechat":                              {},
+	"sandbox":                             {"wechat"},
+	"client":                              {""},
+	"internal/ledger":                     {"", "internal/ledger/schema", "sql"},
+	"internal/ledger/schema":              {},
+	"internal/ledger/ledgertest":          {"", "internal/ledger", "internal/ledger/ledgertest/dbserver", "sql"},
+	"internal/ledger/ledgertest/dbserver": {"sql"},
+	"internal/token":                      {"", "internal/ledger", "wechat"},
+	"internal/dispatch":                   {"", "internal/ledger", "wechat"},
+	"internal/api":                        {"", "internal/ledger", "wechat"},
+	"internal/config":                     {""},
+	"internal/server":                     {"", "wechat", "internal/api", "internal/config", "internal/dispatch", "internal/ledger", "internal/token"},
+	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
+	"cmd/hongyan":                         {"internal/cli"},
 }
 
 func TestImports(t *testing.T) {

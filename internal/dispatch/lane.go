@@ -45,7 +45,8 @@ func (l *lane) reserve(want, most int) int {
 	if err != nil {
 		return 0
 	}
-	want = l.pace.allowance(now, app.Settings.PacePerSecond, want)
+	// Replicas share the app's pace evenly.
+	want = l.pace.allowance(now, app.Settings.PacePerSecond/float64(l.d.cfg.Ledger.Live()), want)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.restTo) {

@@ -99,6 +99,11 @@ func (l *Ledger) template(id hongyan.AppID, ref string) (*appEntry, *templateEnt
 // reload reads apps, templates, pauses and keys into memory. Only one runs at a time
 // ([Ledger.change]), or an older reading could replace a newer one.
 func (l *Ledger) reload(ctx context.Context) error {
+	// The stamp first: what changes after it is read is read again.
+	stamp, err := l.vocabularyStamp(ctx)
+	if err != nil {
+		return fmt.Errorf("read apps: %w", err)
+	}
 	if err := l.reloadKeys(ctx); err != nil {
 		return err
 	}
@@ -134,6 +139,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	}
 	l.cache.mu.Lock()
 	l.cache.byID, l.cache.byNo = byID, byNo
+	l.seen.Store(stamp)
 	l.cache.mu.Unlock()
 	return nil
 }

@@ -62,6 +62,8 @@ type Ledger struct {
 	sessions *sessions
 	turns    turns
 	clock    clock
+	live     atomic.Int64 // processes on this database
+	seen     atomic.Int64 // the stamp of the vocabulary in memory
 	unlock   func() error
 	key      *MasterKey
 	owner    int64 // this process, in leases
@@ -134,7 +136,7 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err := migrateUp(ctx, l.d, w); err != nil {
 		return err
 	}
-	if err := l.clock.measure(ctx, l); err != nil {
+	if err := l.heartbeat(ctx); err != nil {
 		return err
 	}
 	if err := l.checkMasterKey(ctx); err != nil {
@@ -160,6 +162,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	wg.Go(func() { l.submits.run(ctx) })
 	wg.Go(func() { left = l.results.run(ctx) })
 	wg.Go(func() { l.upkeep(ctx) })
+	wg.Go(func() { l.replicas(ctx) })
 	wg.Wait()
 	if left > 0 {
 		return fmt.Errorf("the database did not take %d results before the stop: their messages will be uncertain at the next start", left)

@@ -2,11 +2,13 @@ package ledger_test
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/hongyan-push/hongyan/internal/ledger/ledgertest"
+	"github.com/hongyan-push/hongyan/internal/ledger/ledgertest/dbserver"
 )
 
 func TestMain(m *testing.M) {
@@ -14,7 +16,20 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", defaultChecks); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		dbserver.Stop()
+		os.Exit(code)
+	}))
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	ledgertest.Run(t, ledgertest.Postgres)
+}
+
+func TestMySQL(t *testing.T) {
+	t.Parallel()
+	ledgertest.Run(t, ledgertest.MySQL)
 }
 
 func TestSQLite(t *testing.T) {

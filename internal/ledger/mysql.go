@@ -57,7 +57,7 @@ func mysqlDialect() *dialect {
 		},
 		check: checkMySQL,
 		now:   "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
-		guard: "SELECT GET_LOCK('hongyan.migrate', 300)", unguard: "SELECT RELEASE_LOCK('hongyan.migrate')",
+		guard: "SELECT GET_LOCK(LEFT(CONCAT('hongyan.', DATABASE()), 64), 300)", unguard: "SELECT RELEASE_LOCK(LEFT(CONCAT('hongyan.', DATABASE()), 64))",
 	}
 }
 
@@ -129,10 +129,16 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 }
 
 func openMySQL(source string, conns int) (*sql.DB, error) {
-	db, err := sql.Open("mysql", source)
+	c, err := mysql.ParseDSN(source)
 	if err != nil {
 		return nil, errors.New("open database: the mysql:// URL cannot be read")
 	}
+	c.Logger = &mysql.NopLogger{} // what fails is reported where it matters
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, errors.New("open database: the mysql:// URL cannot be read")
+	}
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	db.SetConnMaxIdleTime(5 * time.Minute) // shorter than the server's wait_timeout

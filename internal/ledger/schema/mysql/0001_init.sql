@@ -219,3 +219,11 @@ CREATE TABLE IF NOT EXISTS api_keys (
   created_at BIGINT NOT NULL,
   revoked_at BIGINT NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- The processes that work on this database, as they last said.
+CREATE TABLE IF NOT EXISTS replicas (
+  owner   BIGINT PRIMARY KEY,
+  name    VARCHAR(255) NOT NULL,
+  seen_at BIGINT NOT NULL,
+  skew_ms BIGINT NOT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

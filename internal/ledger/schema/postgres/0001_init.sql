@@ -213,3 +213,11 @@ CREATE TABLE api_keys (
   created_at bigint NOT NULL,
   revoked_at bigint NOT NULL
 );
+
+-- The processes that work on this database, as they last said.
+CREATE TABLE replicas (
+  owner   bigint PRIMARY KEY,
+  name    text NOT NULL,
+  seen_at bigint NOT NULL,
+  skew_ms bigint NOT NULL
+);

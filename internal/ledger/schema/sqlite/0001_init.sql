@@ -213,3 +213,11 @@ CREATE TABLE api_keys (
   created_at INTEGER NOT NULL,
   revoked_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- The processes that work on this database, as they last said.
+CREATE TABLE replicas (
+  owner   INTEGER PRIMARY KEY,
+  name    TEXT NOT NULL,
+  seen_at INTEGER NOT NULL,
+  skew_ms INTEGER NOT NULL
+);
