@@ -88,7 +88,7 @@ func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, erro
 	if err != nil {
 		return nil, err
 	}
-	if req.Max <= 0 || l.skewed() || !req.Probe && a.blocked() {
+	if req.Max <= 0 || !l.Claims() || !req.Probe && a.blocked() {
 		return nil, nil
 	}
 	var c *claimBatch

@@ -69,7 +69,7 @@ func (b *submitBatch) app(no int64) (*batchApp, error) {
 	a := b.l.appByNo(no)
 	x := &batchApp{app: a}
 	b.apps[no] = x
-	if b.l.lane.Reserve == nil || a.blocked() || b.l.skewed() {
+	if b.l.lane.Reserve == nil || a.blocked() || !b.l.Claims() {
 		return x, nil
 	}
 	x.busy = b.l.busy.snapshot()

@@ -64,7 +64,8 @@ const (
 	maxSkew   = time.Minute
 )
 
-func (l *Ledger) skewed() bool { return l.Skew().Abs() > maxSkew }
+// Claims reports whether this process may send: its clock is near the database's.
+func (l *Ledger) Claims() bool { return l.Skew().Abs() <= maxSkew }
 
 const (
 	heartbeatEvery = 5 * time.Second
@@ -125,7 +126,7 @@ func (l *Ledger) heartbeat(ctx context.Context) error {
 		return err
 	}
 	if s := l.Skew(); s.Abs() > shownSkew {
-		l.log.WarnContext(ctx, "this machine's clock differs from the database's; set it by NTP", "skew_ms", s.Milliseconds(), "claiming", !l.skewed())
+		l.log.WarnContext(ctx, "this machine's clock differs from the database's; set it by NTP", "skew_ms", s.Milliseconds(), "claiming", l.Claims())
 	}
 	host, _ := os.Hostname()
 	now := ms(l.Now())
