@@ -62,6 +62,7 @@ type Ledger struct {
 	sessions *sessions
 	turns    turns
 	clock    clock
+	again    atomic.Int64 // transactions that ran once more
 	live     atomic.Int64 // processes on this database
 	seen     atomic.Int64 // the stamp of the vocabulary in memory
 	unlock   func() error

@@ -387,6 +387,7 @@ func (l *Ledger) transact(ctx context.Context, what string, f func(*txn) error) 
 		if err == nil || try == maxTries || !l.mayRunAgain(err) {
 			return err
 		}
+		l.again.Add(1)
 		time.Sleep(time.Duration(rand.Int64N(int64(try) * int64(5*time.Millisecond))))
 	}
 }

@@ -379,11 +379,13 @@ type Stats struct {
 	// UnderWay is how many users have a message handed out or claimed and not settled yet.
 	UnderWay int
 	Stalled  bool
+	// Again is how many transactions ran once more, because of a deadlock or a change in between.
+	Again int64
 }
 
 // Stats are read from memory.
 func (l *Ledger) Stats() Stats {
-	s := Stats{Backlog: make(map[hongyan.AppID]int64), UnderWay: len(l.busy.snapshot()), Stalled: l.Stalled()}
+	s := Stats{Backlog: make(map[hongyan.AppID]int64), UnderWay: len(l.busy.snapshot()), Stalled: l.Stalled(), Again: l.again.Load()}
 	l.cache.mu.RLock()
 	defer l.cache.mu.RUnlock()
 	for no, a := range l.cache.byNo {

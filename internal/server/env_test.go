@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hongyan-push/hongyan/internal/config"
+	"github.com/hongyan-push/hongyan/internal/ledger/ledgertest/dbserver"
 	"github.com/hongyan-push/hongyan/internal/server"
 	"github.com/hongyan-push/hongyan/sandbox"
 )
@@ -28,10 +29,14 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		dbserver.Stop()
 		_ = os.RemoveAll(binaryDir)
 		os.Exit(code)
 	}))
 }
+
+// masterKey is what replicas share.
+const masterKey = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 const adminKey = "owner-key-for-tests-of-40-characters-000"
 

@@ -116,6 +116,8 @@ type process struct {
 	sandbox        string
 	senders        int
 	addr, url, dir string
+	db             string   // empty: SQLite in dir
+	also           []string // URLs of other replicas: requests go to all in turn, repeats to the next
 	cmd            *exec.Cmd
 	stderr         *lockedBuffer
 	appid, tmpl    string
@@ -148,6 +150,9 @@ func (p *process) start() {
 	}
 	p.cmd = exec.Command(bin, "serve", "--data", p.dir, "--listen", p.addr, "--wechat-url", p.sandbox, "--senders", fmt.Sprint(p.senders))
 	p.cmd.Env = append(os.Environ(), "HONGYAN_ADMIN_KEY="+adminKey)
+	if p.db != "" {
+		p.cmd.Env = append(p.cmd.Env, "HONGYAN_DB="+p.db, "HONGYAN_MASTER_KEY="+masterKey)
+	}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -270,8 +275,9 @@ func (p *process) submitAll(workers int, done *atomic.Int64) []string {
 			defer client.CloseIdleConnections()
 			for i := w; i < len(ids); i += workers {
 				body, _ := json.Marshal(p.message(i))
-				for ids[i] == "" {
-					req, _ := http.NewRequest("POST", p.url+"/v1/messages", bytes.NewReader(body))
+				urls := append([]string{p.url}, p.also...)
+				for try := i; ids[i] == ""; try++ {
+					req, _ := http.NewRequest("POST", urls[try%len(urls)]+"/v1/messages", bytes.NewReader(body))
 					req.Header.Set("Authorization", "Bearer "+adminKey)
 					req.Header.Set("Content-Type", "application/json")
 					req.Header.Set("Idempotency-Key", "message-"+p.openids[i])
