@@ -9,11 +9,15 @@ RACED   = $(shell $(GO) list ./... | grep -v /internal/server$$)
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
-deps: ## fetch Go modules and tools, and a C compiler for the race detector where that is allowed
+deps: ## fetch Go modules and tools; where that is allowed, a C compiler and the database servers of the tests
 	$(GO) mod download
 	cd tools && $(GO) mod download
-	@command -v cc >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -q && apt-get install -y -q gcc libc6-dev; fi
+	@need=; command -v cc >/dev/null || need="gcc libc6-dev"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || need="$$need postgresql"; \
+	command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || command -v mysqld >/dev/null || need="$$need mariadb-server"; \
+	if [ -n "$$need" ]; then if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q $$need; \
+	else echo "not installed: $$need; the tests that need them are skipped"; fi; fi
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
@@ -28,8 +32,8 @@ test: deps ## all tests: under the race detector, load and crash tests without i
 	$(GO) test $$race -timeout 20m $(RACED)
 	$(GO) test -timeout 20m $(LOADED)
 
-chaos: ## the crash tests in their long form
-	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestFreeze|TestStall' -v ./internal/server
+chaos: ## the crash tests on all databases in their long form
+	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestFreeze|TestStall|TestReplicaKilled|TestServerKilled|TestDatabase' -v ./internal/server
 
 fuzz: ## every fuzz target for 60 s
 	@for p in $$($(GO) list ./...); do \

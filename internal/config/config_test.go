@@ -108,7 +108,7 @@ func TestBadFiles(t *testing.T) {
 		{"near", "lisen: 127.0.0.1:1\n", []string{":1: unknown key lisen: did you mean listen?"}},
 		{"dashes", "\nlog-level: debug\n", []string{":2: unknown key log-level: did you mean log_level?"}},
 		{"capitals", "WeChat_URL: x\n", []string{"did you mean wechat_url?"}},
-		{"far", "colour: red\n", []string{"unknown key colour: the keys are data, db, listen"}},
+		{"far", "colour: red\n", []string{"unknown key colour: the keys are data, db, db_file, listen"}},
 		{"all at once", "senders: many\nlog_level: loud\nstop_timeout: soon\nfoo: 1\n", []string{
 			`:1: senders: "many" is not a whole number`, `:2: log_level: "loud" is not one of debug, info, warn, error`,
 			`:3: stop_timeout: "soon" is not a duration`, ":4: unknown key foo"}},

@@ -246,6 +246,10 @@ func (l *Ledger) claimSpecial(ctx context.Context, c *claimBatch) (jobs []*Job, 
 			return err
 		}
 		for _, w := range rows {
+			// What one gives back may serve the next: each is looked at as it is by then.
+			if w, err = t.rowAt(w.seq); err != nil {
+				return err
+			}
 			if !w.message.Status.Cancelable() || w.state == stHeld || len(c.jobs)+len(jobs) == c.req.Max {
 				continue
 			}
@@ -307,6 +311,18 @@ func (t *txn) lockRows(gs grants, rows []*row) ([]*row, error) {
 		}
 	}
 	return out, err
+}
+
+// rowAt reads one row that is locked.
+func (t *txn) rowAt(seq int64) (w *row, err error) {
+	err = t.rows(`/* ledger.rowAt */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq = ?`, []any{seq}, func(r *sql.Rows) (err error) {
+		w, err = t.l.scanMessage(r)
+		return err
+	})
+	if err == nil && w == nil {
+		err = sql.ErrNoRows
+	}
+	return w, err
 }
 
 // lockRow is lockRows for the message of an id.

@@ -37,8 +37,18 @@ func TestSQLite(t *testing.T) {
 	ledgertest.Run(t, ledgertest.SQLite)
 }
 
+func TestPostgresModel(t *testing.T) {
+	t.Parallel()
+	ledgertest.Model(t, ledgertest.Wiped(ledgertest.Postgres), 10)
+}
+
+func TestMySQLModel(t *testing.T) {
+	t.Parallel()
+	ledgertest.Model(t, ledgertest.Wiped(ledgertest.MySQL), 10)
+}
+
 // TestSQLiteModel takes a few seconds; -rapid.checks=20000 is for long runs.
 func TestSQLiteModel(t *testing.T) {
 	t.Parallel()
-	ledgertest.Model(t, ledgertest.SQLite)
+	ledgertest.Model(t, ledgertest.SQLite, 0)
 }

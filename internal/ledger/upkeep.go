@@ -124,6 +124,10 @@ func (l *Ledger) sweepRows(ctx context.Context, seqs []any, do func(*txn, grants
 			return err
 		}
 		for _, w := range rows {
+			// What one gives back may serve the next: each is looked at as it is by then.
+			if w, err = t.rowAt(w.seq); err != nil {
+				return err
+			}
 			if err := do(t, gs, w); err != nil {
 				return err
 			}

@@ -24,6 +24,29 @@ func MySQL(t testing.TB) *Database {
 	return shared(t, dbserver.Shared(t, dbserver.MySQL).Create(t))
 }
 
+// Wiped gives one database again and again, emptied in between: making one on a server takes
+// longer than a history of the model.
+func Wiped(open func(testing.TB) *Database) func(testing.TB) *Database {
+	var d *Database
+	return func(t testing.TB) *Database {
+		if d == nil {
+			d = open(t)
+			return d
+		}
+		db := beside(t, d.Config.DB)
+		defer db.Close()
+		for _, table := range tables(t, db, d.Config.DB) {
+			if table == "goose_db_version" {
+				continue
+			}
+			if _, err := db.Exec(`DELETE FROM ` + table); err != nil {
+				t.Fatalf("empty %s: %v", table, err)
+			}
+		}
+		return d
+	}
+}
+
 func shared(t testing.TB, at string) *Database {
 	sum := sha256.Sum256([]byte(t.Name()))
 	key, err := ledger.NewMasterKey(sum[:])
@@ -94,7 +117,7 @@ func contents(t TB, at string) []byte {
 	db := beside(t, at)
 	defer db.Close()
 	var all []byte
-	for _, table := range column(t, db, `SELECT table_name FROM information_schema.tables WHERE table_schema IN ('public', DATABASE_NAME)`, at) {
+	for _, table := range tables(t, db, at) {
 		rows, err := db.Query(`SELECT * FROM ` + table)
 		if err != nil {
 			t.Fatalf("read %s: %v", table, err)
@@ -121,18 +144,18 @@ func contents(t TB, at string) []byte {
 	return all
 }
 
-func column(t TB, db *sql.DB, query, at string) []string {
+func tables(t TB, db *sql.DB, at string) []string {
 	u, _ := url.Parse(at)
-	rows, err := db.Query(strings.Replace(query, "DATABASE_NAME", "'"+strings.Trim(u.Path, "/")+"'", 1))
+	rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema IN ('public', '` + strings.Trim(u.Path, "/") + `')`)
 	if err != nil {
-		t.Fatalf("%s: %v", query, err)
+		t.Fatalf("list tables: %v", err)
 	}
 	defer rows.Close()
 	var out []string
 	for rows.Next() {
 		var s string
 		if err := rows.Scan(&s); err != nil {
-			t.Fatalf("%s: %v", query, err)
+			t.Fatalf("list tables: %v", err)
 		}
 		out = append(out, s)
 	}
