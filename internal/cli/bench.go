@@ -6,7 +6,10 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/hongyan-push/hongyan/internal/config"
 )
 
 // benchCmds are the bench and the processes that it starts: the program itself again, so
@@ -23,14 +26,14 @@ type benchCmds struct {
 type benchCmd struct {
 	Mode        string        `name:"mode" own:"" enum:"inproc,http,batch,openloop,ingest" default:"inproc" help:"What is measured. inproc: submits inside the process until their results are on disk, beside a bare HTTP client; http: POST /v1/messages, beside a relay that forwards and forgets; batch: the same with batches of 1,000; openloop: latency at a fixed --rate; ingest: durable accepts alone, the app paused."`
 	Messages    int           `name:"messages" own:"" default:"50000" help:"Messages a run, each to a user of its own who has one grant."`
-	DB          string        `name:"db" own:"" default:"sqlite:" help:"Kind of the scratch database: sqlite:, the only one in this version."`
+	DB          string        `name:"db" own:"" default:"sqlite:" help:"Where the scratch database is made: sqlite:, or the postgres:// or mysql:// URL of a database on the server that is to be measured, which is only connected to. A URL with a password comes from HONGYAN_BENCH_DB."`
 	Preload     int           `name:"preload" own:"" help:"Messages and grants that the database has before the clock starts."`
 	Connections int           `name:"connections" own:"" help:"Callers at once, and calls to WeChat at once. Default: 64, more where latency and --rate need them; for ingest 256, or 8 with --batch."`
 	Latency     time.Duration `name:"latency" own:"" help:"Time that the sink takes for an answer, as WeChat does."`
 	Pairs       int           `name:"pairs" own:"" default:"5" help:"Runs of each side, alternating; medians are printed."`
 	Rate        float64       `name:"rate" own:"" help:"Arrivals a second of openloop."`
 	Batch       int           `name:"batch" own:"" help:"Messages a request of ingest, up to 1000."`
-	JSON        bool          `name:"json" help:"Print one line of JSON. CPU is user and system time of the process that is measured (getrusage): ours with its SQLite, or the bare client or relay; sink and load generator are not in it."`
+	JSON        bool          `name:"json" help:"Print one line of JSON. CPU is user and system time of the process that is measured (getrusage): ours with its SQLite, or the bare client or relay; sink and load generator are not in it. db_cpu_us_per_msg is that of all PostgreSQL or MySQL processes of this machine."`
 	CPUProfile  string        `name:"cpuprofile" own:"" type:"path" placeholder:"FILE" help:"Write a CPU profile of our process in the last pair."`
 	Keep        string        `name:"keep" own:"" type:"path" placeholder:"DIR" help:"Make the database in this new directory, on the file system that is to be measured, and leave it there. Default: a temporary one, removed at the end."`
 	// SinkFault breaks one message of ours, so that tests see the verification fail.
@@ -104,9 +107,10 @@ func (c *benchCmd) Run(ctx context.Context, p *program) error {
 func (c *benchCmd) check(p *program) error {
 	see := p.say("Run `%s --help`.", "hongyan bench")
 	switch {
-	case c.DB != "sqlite" && c.DB != "sqlite:":
-		return p.usage(p.say("--db: this version measures sqlite: alone, in a scratch database of its own"),
-			p.say("Leave --db out; --keep DIR says where the database is made."))
+	case !slices.Contains([]string{"sqlite", "postgres", "postgresql", "mysql", "mariadb"}, c.kind()):
+		return p.usage(p.say("--db: %q is neither sqlite: nor the URL of a PostgreSQL or MySQL database", config.WithoutPassword(c.DB)), see)
+	case c.kind() != "sqlite" && (c.Preload > 0 || c.Keep != ""):
+		return p.usage(p.say("--preload and --keep work with sqlite: alone"), see)
 	case c.Messages < 1 || c.Pairs < 1 || c.Preload < 0 || c.Connections < 0 || c.Latency < 0:
 		return p.usage(p.say("--messages and --pairs are at least 1, and no number is negative"), see)
 	case c.Connections > 10_000:
@@ -142,6 +146,12 @@ func (c *benchCmd) fill() {
 	default:
 		c.Connections = 64
 	}
+}
+
+// kind is the scheme of --db.
+func (c *benchCmd) kind() string {
+	scheme, _, _ := strings.Cut(c.DB, ":")
+	return scheme
 }
 
 // senders is how many calls to WeChat the server may have under way.

@@ -132,13 +132,13 @@ func TestPreload(t *testing.T) {
 	dir := t.TempDir()
 	cmd := &benchCmd{Mode: modeInproc}
 	const n = 5000
-	if err := withBenchLedger(ctx, dir, func(l *ledger.Ledger) error { return makeBenchApp(ctx, l, cmd) }); err != nil {
+	if err := withBenchLedger(ctx, dir, "sqlite:"+filepath.Join(dir, "hongyan.db"), func(l *ledger.Ledger) error { return makeBenchApp(ctx, l, cmd) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := preload(ctx, filepath.Join(dir, "hongyan.db"), n); err != nil {
 		t.Fatal(err)
 	}
-	err := withBenchLedger(ctx, dir, func(l *ledger.Ledger) error {
+	err := withBenchLedger(ctx, dir, "sqlite:"+filepath.Join(dir, "hongyan.db"), func(l *ledger.Ledger) error {
 		all, f := 0, ledger.MessageFilter{App: benchApp, Limit: 1000}
 		for {
 			page, next, err := l.Messages(ctx, f)

@@ -42,12 +42,12 @@ func scattered(i, n int64) int64 { return i * scatter % n }
 
 // prepareBench makes the database: app, template, what is to be there already, and a grant
 // for every message of every run.
-func prepareBench(ctx context.Context, p *program, c *benchCmd, dir string) ([]uint32, error) {
+func prepareBench(ctx context.Context, p *program, c *benchCmd, dir, at string) ([]uint32, error) {
 	users := benchUsers(c.Messages*c.Pairs, c.Preload)
 	path := filepath.Join(dir, "hongyan.db")
 	if c.Preload > 0 {
 		p.tell("Preparing %d messages and grants that are there already.", c.Preload)
-		if err := withBenchLedger(ctx, dir, func(l *ledger.Ledger) error { return makeBenchApp(ctx, l, c) }); err != nil {
+		if err := withBenchLedger(ctx, dir, at, func(l *ledger.Ledger) error { return makeBenchApp(ctx, l, c) }); err != nil {
 			return nil, err
 		}
 		if err := preload(ctx, path, int64(c.Preload)); err != nil {
@@ -55,7 +55,7 @@ func prepareBench(ctx context.Context, p *program, c *benchCmd, dir string) ([]u
 		}
 	}
 	p.tell("Preparing %d users with a grant each.", len(users))
-	err := withBenchLedger(ctx, dir, func(l *ledger.Ledger) error {
+	err := withBenchLedger(ctx, dir, at, func(l *ledger.Ledger) error {
 		if c.Preload == 0 {
 			if err := makeBenchApp(ctx, l, c); err != nil {
 				return err
@@ -66,6 +66,9 @@ func prepareBench(ctx context.Context, p *program, c *benchCmd, dir string) ([]u
 	if err != nil {
 		return nil, err
 	}
+	if c.kind() != "sqlite" {
+		return users, nil
+	}
 	// What is still to be written back would be written during the first run.
 	f, err := os.Open(path)
 	if err != nil {
@@ -74,12 +77,12 @@ func prepareBench(ctx context.Context, p *program, c *benchCmd, dir string) ([]u
 	return users, errors.Join(f.Sync(), f.Close())
 }
 
-func withBenchLedger(ctx context.Context, dir string, f func(*ledger.Ledger) error) error {
+func withBenchLedger(ctx context.Context, dir, at string, f func(*ledger.Ledger) error) error {
 	key, err := ledger.LoadOrCreateMasterKey(dir)
 	if err != nil {
 		return err
 	}
-	l, err := ledger.Open(ctx, ledger.Config{DB: "sqlite:" + filepath.Join(dir, "hongyan.db"), MasterKey: key})
+	l, err := ledger.Open(ctx, ledger.Config{DB: at, MasterKey: key})
 	if err != nil {
 		return err
 	}

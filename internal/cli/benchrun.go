@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/hongyan-push/hongyan/internal/ledger"
 )
 
 // bench is one run of the command.
@@ -24,6 +26,7 @@ type bench struct {
 	p    *program
 	cmd  *benchCmd
 	dir  string
+	db   string // its URL
 	sink string // its URL
 	top  uint32 // the greatest user number
 }
@@ -37,11 +40,19 @@ func runBench(ctx context.Context, p *program, c *benchCmd) (pairs []benchFigure
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	users, err := prepareBench(ctx, p, c, dir)
+	db := "sqlite:" + filepath.Join(dir, "hongyan.db")
+	if c.kind() != "sqlite" {
+		var drop func(context.Context) error
+		if db, drop, err = ledger.CreateScratch(ctx, c.DB); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, drop(context.WithoutCancel(ctx))) }()
+	}
+	users, err := prepareBench(ctx, p, c, dir, db)
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{p: p, cmd: c, dir: dir, top: slices.Max(users)}
+	b := &bench{p: p, cmd: c, dir: dir, db: db, top: slices.Max(users)}
 	sink, err := startChild(ctx, p, "bench-sink")
 	if err != nil {
 		return nil, err
@@ -81,7 +92,7 @@ func (c *benchCmd) directory() (string, func() error, error) {
 // pair runs the bare side and ours, one after the other.
 func (b *bench) pair(ctx context.Context, k int, users []uint32) (benchFigures, error) {
 	c := b.cmd
-	f := benchFigures{Mode: c.Mode, DB: "sqlite", Messages: c.Messages, LatencyMS: c.Latency.Seconds() * 1e3, Connections: c.Connections}
+	f := benchFigures{Mode: c.Mode, DB: c.kind(), Messages: c.Messages, LatencyMS: c.Latency.Seconds() * 1e3, Connections: c.Connections}
 	var err error
 	if f.FsyncP50, f.FsyncP99, err = measureFsync(b.dir); err != nil {
 		return f, fmt.Errorf("measure fsync: %w", err)
@@ -98,6 +109,7 @@ func (b *bench) pair(ctx context.Context, k int, users []uint32) (benchFigures, 
 	f.Ratio = f.OursPerS / f.BarePerS
 	f.AcceptP50, f.AcceptP99 = ours.AcceptP50, ours.AcceptP99
 	f.E2EP50, f.E2EP99, f.bareE2EP50, f.bareE2EP99 = ours.arrivals.P50, ours.arrivals.P99, bare.arrivals.P50, bare.arrivals.P99
+	f.DBCPUPerMsg = float64(ours.db.Microseconds()) / n
 	f.CPUPerMsg, f.BareCPU, f.RSS = ours.CPU/n, bare.CPU/n, ours.RSS
 	return f, nil
 }
@@ -106,13 +118,14 @@ func (b *bench) pair(ctx context.Context, k int, users []uint32) (benchFigures, 
 type benchRun struct {
 	benchReply
 	took     time.Duration
+	db       time.Duration // CPU of the database server
 	arrivals benchArrivals
 }
 
 // side runs one side in a process of its own and verifies what came of it.
 func (b *bench) side(ctx context.Context, k int, isOurs bool, users []uint32) (r benchRun, err error) {
 	c := b.cmd
-	job := benchJob{Mode: c.Mode, Ours: isOurs, Sink: b.sink, Dir: b.dir, Users: users, Connections: c.Connections, Senders: c.senders(), Rate: c.Rate}
+	job := benchJob{Mode: c.Mode, Ours: isOurs, Sink: b.sink, Dir: b.dir, DB: b.db, Users: users, Connections: c.Connections, Senders: c.senders(), Rate: c.Rate}
 	if isOurs && k == c.Pairs-1 {
 		job.Profile = c.CPUProfile
 	}
@@ -131,7 +144,7 @@ func (b *bench) side(ctx context.Context, k int, isOurs bool, users []uint32) (r
 	if _, err := w.ask(benchOrder{Do: "start"}); err != nil {
 		return r, err
 	}
-	begin := time.Now()
+	begin, db := time.Now(), databaseTime(c.kind())
 	var load benchReply
 	if c.Mode == modeInproc || c.Mode == modeOpenLoop {
 		load, err = w.ask(benchOrder{Do: "drive"})
@@ -144,7 +157,7 @@ func (b *bench) side(ctx context.Context, k int, isOurs bool, users []uint32) (r
 	if r.benchReply, err = w.ask(benchOrder{Do: "finish"}); err != nil {
 		return r, err
 	}
-	r.took = time.Since(begin)
+	r.took, r.db = time.Since(begin), databaseTime(c.kind())-db
 	r.AcceptP50, r.AcceptP99 = load.AcceptP50, load.AcceptP99
 	verdict, err := w.ask(benchOrder{Do: "verify"})
 	if err != nil {

@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +42,7 @@ type benchJob struct {
 	Ours        bool     `json:"ours"`
 	Sink        string   `json:"sink"`
 	Dir         string   `json:"dir"`
+	DB          string   `json:"db"`
 	Users       []uint32 `json:"users"`
 	Connections int      `json:"connections"`
 	Senders     int      `json:"senders"`
@@ -248,7 +251,11 @@ type ours struct {
 
 func openOurs(ctx context.Context, p *program, j *benchJob) (*side, error) {
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	srv, err := server.New(ctx, config.Config{Data: j.Dir, Listen: "127.0.0.1:0", WeChatURL: j.Sink, Senders: j.Senders, StopTimeout: config.DefaultStopTimeout},
+	key64, err := os.ReadFile(filepath.Join(j.Dir, "master.key"))
+	if err != nil {
+		return nil, err
+	}
+	srv, err := server.New(ctx, config.Config{Data: j.Dir, DB: j.DB, MasterKey: strings.TrimSpace(string(key64)), Listen: "127.0.0.1:0", WeChatURL: j.Sink, Senders: j.Senders, StopTimeout: config.DefaultStopTimeout},
 		server.Options{Logger: log, Version: version()})
 	if err != nil {
 		return nil, err

@@ -168,12 +168,9 @@ func (l *Ledger) behind(ops []*submitOp) bool {
 	if l.lane.Full == nil || time.Since(time.Unix(0, l.lastMove.Load())) > 2*lingerTime {
 		return false
 	}
-	for _, op := range ops {
-		for _, it := range op.items {
-			if l.backlog.of(it.app.no).queued > 0 {
-				return true
-			}
-			break // most calls are about one app
+	for _, op := range ops { // most calls are about one app, so its first message tells enough
+		if l.backlog.of(op.items[0].app.no).queued > 0 {
+			return true
 		}
 	}
 	return l.lane.Full()
