@@ -272,26 +272,29 @@ func (s *Submission) checkLabels(f *[]FieldError) {
 	add := func(pointer, code, format string, args ...any) {
 		*f = append(*f, FieldError{Pointer: pointer, Code: code, Detail: fmt.Sprintf(format, args...)})
 	}
-	if len(s.DedupKey) > MaxDedupKey || !utf8.ValidString(s.DedupKey) {
-		add("/dedup_key", "length", "dedup_key is UTF-8 of at most %d bytes.", MaxDedupKey)
+	if len(s.DedupKey) > MaxDedupKey || !storable(s.DedupKey) {
+		add("/dedup_key", "length", "dedup_key is UTF-8 without NUL, of at most %d bytes.", MaxDedupKey)
 	}
 	if len(s.Tags) > MaxTags {
 		add("/tags", "length", "At most %d tags; there are %d.", MaxTags, len(s.Tags))
 	}
 	for i, t := range s.Tags {
-		if t == "" || len(t) > MaxTagBytes || !utf8.ValidString(t) {
-			add(fmt.Sprintf("/tags/%d", i), "length", "A tag is UTF-8 of 1 to %d bytes.", MaxTagBytes)
+		if t == "" || len(t) > MaxTagBytes || !storable(t) {
+			add(fmt.Sprintf("/tags/%d", i), "length", "A tag is UTF-8 without NUL, of 1 to %d bytes.", MaxTagBytes)
 		}
 	}
 	if len(s.Metadata) > MaxMetadata {
 		add("/metadata", "length", "At most %d metadata keys; there are %d.", MaxMetadata, len(s.Metadata))
 	}
 	for k, v := range s.Metadata {
-		if k == "" || len(k) > MaxTagBytes || len(v) > MaxMetadataBytes || !utf8.ValidString(k) || !utf8.ValidString(v) {
-			add("/metadata/"+escapePointer(clip(strings.ToValidUTF8(k, "?"))), "length", "A metadata key is 1 to %d bytes, a value at most %d, both UTF-8.", MaxTagBytes, MaxMetadataBytes)
+		if k == "" || len(k) > MaxTagBytes || len(v) > MaxMetadataBytes || !storable(k) || !storable(v) {
+			add("/metadata/"+escapePointer(clip(strings.ToValidUTF8(k, "?"))), "length", "A metadata key is 1 to %d bytes, a value at most %d, both UTF-8 without NUL.", MaxTagBytes, MaxMetadataBytes)
 		}
 	}
 }
+
+// storable reports whether every database can keep the text.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // escapePointer escapes one step of a JSON pointer (RFC 6901).
 func escapePointer(s string) string {

@@ -321,7 +321,7 @@ func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) e
 			return err
 		}
 		_, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, target, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, target) DO NOTHING`,
-			e.no, p.Scope, p.Key, p.Reason, p.Errcode, p.Detail, ms(p.Since), ms(p.ProbeAt), p.Probes)
+			e.no, p.Scope, p.Key, p.Reason, p.Errcode, storable(p.Detail), ms(p.Since), ms(p.ProbeAt), p.Probes)
 		return err
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -320,13 +321,26 @@ func flagsOf(p hongyan.Progress) int64 {
 	return f
 }
 
+// maxErrmsg is more than WeChat ever says.
+const maxErrmsg = 4096
+
+// storable is a stranger's text as every database takes it: one that refused it would hold
+// up the result for ever, and with it every other call.
+func storable(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	if len(s) > maxErrmsg {
+		s = strings.ToValidUTF8(s[:maxErrmsg], "")
+	}
+	return s
+}
+
 func attemptColumns(o hongyan.Outcome) (class, errcode, errmsg, msgid any) {
 	class = string(o.Class)
 	if o.Answered() {
 		errcode = o.Errcode
 	}
 	if o.Errmsg != "" && o.Class != hongyan.OutcomeOK {
-		errmsg = o.Errmsg
+		errmsg = storable(o.Errmsg)
 	}
 	if o.MsgID != 0 {
 		msgid = o.MsgID

@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,19 @@ func testStorage(t *testing.T, open func(testing.TB) *Database) {
 			}
 			e.WantState(jobs[3].Message.ID, hongyan.StateFailed, hongyan.CodeInvalidData)
 			e.eventually("not stalled", func() bool { return !e.Stalled() })
+		},
+		"words that a database cannot hold": func(e *Env) {
+			e.Lane.Room(1)
+			m := e.Send("u1")
+			o := e.Outcome(hongyan.OutcomeCaller)
+			o.Errmsg = "a\x00b\xff" + strings.Repeat("长", 10_000)
+			e.Record(e.Lane.Jobs()[0], o)
+			e.WantState(m.ID, hongyan.StateFailed, hongyan.CodeInvalidData)
+			if got := e.Get(m.ID).Errmsg; !strings.HasPrefix(got, "a?b?长") || len(got) > 4096 {
+				e.TB.Errorf("kept as %.20q, %d bytes", got, len(got))
+			}
+			_, err := e.Try(Submission("u2", dedup("a\x00b")))
+			wantCode(e.TB, err, hongyan.CodeInvalid)
 		},
 		"one bad row stops no other's expiry": func(e *Env) {
 			for i := range 5 {
