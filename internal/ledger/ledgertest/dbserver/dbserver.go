@@ -2,9 +2,12 @@
 // a temporary directory, durable as in production. They end with the test process, however
 // it ends. Where the programs are not installed, a test is skipped, or fails if
 // HONGYAN_TEST_REQUIRE=all.
+//
+// A TestMain calls Stop after the tests; a test calls Shared or Private, then Create.
 package dbserver
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
@@ -17,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql" // the driver "mysql"
+	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
@@ -30,19 +33,29 @@ const (
 	MySQL    Kind = "mysql"
 )
 
-// Server is a database server, a private one or one that the environment names.
+// packages are what a distribution calls the kinds.
+var packages = map[Kind]string{Postgres: "postgresql", MySQL: "mariadb-server"}
+
+// variable names the server to use instead of one of ours.
+func (k Kind) variable() string { return "HONGYAN_TEST_" + strings.ToUpper(string(k)) }
+
+// Server is a database server, a private one or one that the environment names. Its methods
+// are safe for concurrent use.
 type Server struct {
 	kind Kind
-	base string // URL without a database
-	own  *process
+	base *url.URL // where to connect, and what to connect to for making databases
+	own  *process // nil: the environment named it
 }
 
 var shared struct {
 	mu      sync.Mutex
 	servers map[Kind]*Server
+	errs    map[Kind]error // a start that failed is not tried again for each test
 }
 
-// Shared is the one server of this kind for the test process. Its TestMain calls Stop.
+// Shared is the one server of this kind for the test process, started for the first that
+// asks: the one that HONGYAN_TEST_POSTGRES or HONGYAN_TEST_MYSQL names, else one of our own.
+// Nobody may end or freeze it.
 func Shared(t testing.TB, k Kind) *Server {
 	t.Helper()
 	shared.mu.Lock()
@@ -50,15 +63,22 @@ func Shared(t testing.TB, k Kind) *Server {
 	if s := shared.servers[k]; s != nil {
 		return s
 	}
-	s, err := start(k)
-	if given := os.Getenv("HONGYAN_TEST_" + strings.ToUpper(string(k))); given != "" {
-		s, err = &Server{kind: k, base: strings.TrimSuffix(given, "/")}, nil
-	}
+	err := shared.errs[k]
 	if err != nil {
 		missing(t, k, err)
 	}
 	if shared.servers == nil {
-		shared.servers = make(map[Kind]*Server)
+		shared.servers, shared.errs = make(map[Kind]*Server), make(map[Kind]error)
+	}
+	var s *Server
+	if given := os.Getenv(k.variable()); given != "" {
+		s, err = open(k, given)
+	} else {
+		s, err = start(k)
+	}
+	if err != nil {
+		shared.errs[k] = err
+		missing(t, k, err)
 	}
 	shared.servers[k] = s
 	return s
@@ -73,10 +93,10 @@ func Stop() {
 			s.own.remove()
 		}
 	}
-	shared.servers = nil
+	shared.servers, shared.errs = nil, nil
 }
 
-// Private is a server of the test's own, to kill and to freeze.
+// Private is a server of the test's own, to kill and to freeze. It is gone when the test ends.
 func Private(t testing.TB, k Kind) *Server {
 	t.Helper()
 	s, err := start(k)
@@ -92,10 +112,32 @@ var errAbsent = errors.New("not installed")
 
 func missing(t testing.TB, k Kind, err error) {
 	t.Helper()
-	if !errors.Is(err, errAbsent) || os.Getenv("HONGYAN_TEST_REQUIRE") == "all" {
+	if !errors.Is(err, errAbsent) {
 		t.Fatalf("%s: %v", k, err)
 	}
-	t.Skipf("%s is %v: install it, or set HONGYAN_TEST_%s to a server's URL", k, err, strings.ToUpper(string(k)))
+	text := fmt.Sprintf("%s is not installed here: install %s (make deps does where it may), or, for tests that neither kill nor freeze it, set %s to a server's URL", k, packages[k], k.variable())
+	if os.Getenv("HONGYAN_TEST_REQUIRE") == "all" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+}
+
+// open is a server that runs already.
+func open(k Kind, at string) (*Server, error) {
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%s is not a URL like %s://user:password@host:port/", k.variable(), k)
+	}
+	if q := u.Query(); k == Postgres {
+		if q.Get("sslmode") == "" {
+			q.Set("sslmode", "disable")
+			u.RawQuery = q.Encode()
+		}
+		if strings.Trim(u.Path, "/") == "" {
+			u.Path = "/postgres"
+		}
+	}
+	return &Server{kind: k, base: u}, nil
 }
 
 func start(k Kind) (*Server, error) {
@@ -107,8 +149,12 @@ func start(k Kind) (*Server, error) {
 	if k == Postgres {
 		user = "postgres"
 	}
-	s := &Server{kind: k, base: fmt.Sprintf("%s://%s@127.0.0.1:%d", k, user, p.port), own: p}
-	if err := s.await(); err != nil {
+	s, err := open(k, fmt.Sprintf("%s://%s@127.0.0.1:%d", k, user, p.port))
+	if err == nil {
+		s.own = p
+		err = s.await()
+	}
+	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, p.tail())
 		p.remove()
 		return nil, err
@@ -116,51 +162,99 @@ func start(k Kind) (*Server, error) {
 	return s, nil
 }
 
-// await waits until the server answers.
+// await waits until the server answers, and makes sure that it is ours: had another process
+// taken the port first, tests would kill the one and ask the other.
 func (s *Server) await() error {
 	db, err := s.admin()
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if err = db.Ping(); err == nil || time.Now().After(end) {
+	ask := "SELECT @@datadir"
+	if s.kind == Postgres {
+		ask = "SHOW data_directory"
+	}
+	begun, pause := time.Now(), 20*time.Millisecond
+	for {
+		var dir string
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err := db.QueryRowContext(ctx, ask).Scan(&dir)
+		cancel()
+		if err == nil && strings.TrimSuffix(dir, "/") != s.own.data() {
+			return fmt.Errorf("another server answers on port %d, with data in %s", s.own.port, dir)
+		}
+		waited := time.Since(begun)
+		if err == nil || waited > time.Minute {
 			return err
 		}
+		if waited > 2*time.Second { // by then the watcher has surely started it
+			pause = 100 * time.Millisecond
+			if !s.own.running() {
+				return errors.New("the server ended as it started")
+			}
+		}
+		time.Sleep(pause)
 	}
 }
 
-// Kill ends the server as a power failure would; Start starts it on the same data.
+// Kill ends a private server as a power failure would; Start starts it on the same data.
 func (s *Server) Kill() { s.own.kill() }
 
-// Freeze stops every process of the server where it stands; Thaw lets them go on.
-func (s *Server) Freeze() { s.own.signal(true) }
+// Stop ends a private server in order, without waiting for those who are connected.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	if err := s.own.stop(); err != nil {
+		t.Fatalf("stop %s: %v\n%s", s.kind, err, s.own.tail())
+	}
+}
 
-// Thaw ends a freeze.
-func (s *Server) Thaw() { s.own.signal(false) }
-
-// Start starts a killed server on the same data and port.
+// Start starts a private server that was killed or stopped, on the same data and port, and
+// waits until it answers.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	if err := s.own.start(); err != nil {
-		t.Fatalf("start %s: %v", s.kind, err)
+	err := s.own.start()
+	if err == nil {
+		err = s.await()
 	}
-	if err := s.await(); err != nil {
+	if err != nil {
 		t.Fatalf("start %s: %v\n%s", s.kind, err, s.own.tail())
 	}
 }
 
-// admin is a connection that can create databases.
+// Freeze stops every process of a private server where it stands: connections stay open, and
+// nothing answers. Thaw lets them go on.
+func (s *Server) Freeze() { s.own.freeze() }
+
+// Thaw ends a freeze.
+func (s *Server) Thaw() { s.own.thaw() }
+
+// CPU is the time that the processors have spent on the server since it was made, in steps
+// of 10 ms; 0 where the system does not say, and for a server that the environment names.
+func (s *Server) CPU() time.Duration {
+	if s.own == nil {
+		return 0
+	}
+	return s.own.cpu()
+}
+
+// admin is a pool for making and dropping databases.
 func (s *Server) admin() (*sql.DB, error) {
-	u, err := url.Parse(s.base)
+	if s.kind == Postgres {
+		return sql.Open("pgx", s.base.String())
+	}
+	c := mysql.NewConfig()
+	c.Net, c.Addr, c.User = "tcp", s.base.Host, s.base.User.Username()
+	if s.base.Port() == "" {
+		c.Addr += ":3306"
+	}
+	c.Passwd, _ = s.base.User.Password()
+	c.TLSConfig = s.base.Query().Get("tls")
+	c.Logger = &mysql.NopLogger{} // a server that is down is no news here
+	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err
 	}
-	if s.kind == Postgres {
-		return sql.Open("pgx", s.base+"/postgres?sslmode=disable")
-	}
-	password, _ := u.User.Password()
-	return sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)/", u.User.Username(), password, u.Host))
+	return sql.OpenDB(connector), nil
 }
 
 // Create makes an empty database, which is dropped when the test ends, and gives its URL.
@@ -169,23 +263,31 @@ func (s *Server) Create(t testing.TB) string {
 	var b [6]byte
 	_, _ = rand.Read(b[:])
 	name := "hongyan_test_" + hex.EncodeToString(b[:])
-	if err := s.run("CREATE DATABASE " + name); err != nil {
+	if err := s.run("CREATE DATABASE "+name, time.Minute); err != nil {
 		t.Fatalf("%s: %v", s.kind, err)
 	}
-	drop, suffix := "DROP DATABASE "+name, ""
+	drop := "DROP DATABASE " + name
 	if s.kind == Postgres {
-		drop, suffix = drop+" WITH (FORCE)", "?sslmode=disable"
+		drop += " WITH (FORCE)"
 	}
-	t.Cleanup(func() { _ = s.run(drop) }) // the server may be gone by then
-	return s.base + "/" + name + suffix
+	t.Cleanup(func() {
+		if s.own == nil || s.own.answers() { // else it is down or frozen, and will be removed
+			_ = s.run(drop, 10*time.Second)
+		}
+	})
+	u := *s.base
+	u.Path = "/" + name
+	return u.String()
 }
 
-func (s *Server) run(query string) error {
+func (s *Server) run(query string, within time.Duration) error {
 	db, err := s.admin()
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	_, err = db.Exec(query)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	_, err = db.ExecContext(ctx, query)
 	return err
 }

@@ -4,16 +4,16 @@ package dbserver
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,25 +25,23 @@ type process struct {
 	port    int
 	program string
 	cred    *syscall.Credential // of the user it runs as; nil: ours
-	cmd     *exec.Cmd
-	leash   io.Closer // when it closes, with us or before us, the watcher kills the server
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd // the watcher, whose one child is the server; nil: it does not run
+	leash  *os.File  // when it closes before us, the watcher ends the server
+	frozen bool
+	spent  time.Duration // processor time of earlier starts
 }
 
 // newProcess sets a server up and starts it.
 func newProcess(k Kind) (*process, error) {
-	setup, program := find("initdb"), find("postgres")
-	if k == MySQL {
-		setup, program = find("mariadb-install-db", "mysql_install_db"), find("mariadbd", "mysqld")
-	}
-	if setup == "" || program == "" {
+	program, setup := programs(k)
+	if program == "" || setup == "" {
 		return nil, errAbsent
 	}
-	dir, err := os.MkdirTemp("", "hy")
-	if err != nil {
-		return nil, err
-	}
-	p := &process{kind: k, dir: dir, program: program}
-	if p.port, err = freePort(); err == nil {
+	p := &process{kind: k, program: program}
+	err := p.place()
+	if err == nil {
 		err = p.setUp(setup)
 	}
 	if err == nil {
@@ -56,60 +54,74 @@ func newProcess(k Kind) (*process, error) {
 	return p, nil
 }
 
-// find looks for a program where distributions put servers, the newest last.
-func find(names ...string) string {
-	for _, name := range names {
-		for _, pattern := range []string{"/usr/lib/postgresql/*/bin/", "/usr/sbin/", "/usr/local/opt/*/bin/", "/opt/homebrew/opt/*/bin/"} {
-			found, _ := filepath.Glob(pattern + name)
-			slices.SortFunc(found, func(a, b string) int { return len(a) - len(b) })
-			if len(found) > 0 {
-				return found[len(found)-1]
-			}
-		}
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
+// place finds a directory, a port and a user.
+func (p *process) place() (err error) {
+	if p.dir, err = os.MkdirTemp("", "hy"); err != nil {
+		return err
 	}
-	return ""
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// setUp makes the data. Both programs refuse to run as root, so they get another user.
-func (p *process) setUp(program string) error {
-	if os.Geteuid() == 0 {
-		name := "postgres"
-		if p.kind == MySQL {
-			name = "mysql"
-		}
-		u, err := user.Lookup(name)
-		if err != nil {
-			if u, err = user.Lookup("nobody"); err != nil {
-				return err
-			}
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		p.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(p.dir, uid, gid); err != nil {
+	if len(p.dir) > 80 { // a Unix socket's path has 107 bytes at most, on some systems 103
+		_ = os.Remove(p.dir)
+		if p.dir, err = os.MkdirTemp("/tmp", "hy"); err != nil {
 			return err
 		}
 	}
+	// The server names its directory by the real path, and await compares.
+	if p.dir, err = filepath.EvalSymlinks(p.dir); err != nil {
+		return err
+	}
+	if p.port, err = freePort(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	// Both programs refuse to run as root.
+	name := "postgres"
+	if p.kind == MySQL {
+		name = "mysql"
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.Lookup("nobody"); err != nil {
+			return err
+		}
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return err
+	}
+	p.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return os.Chown(p.dir, int(uid), int(gid))
+}
+
+// freePort looks below the ports that systems give to outgoing connections: one of those
+// could hold the port while the server is down, and it could not come back.
+func freePort() (int, error) {
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no free port")
+}
+
+// setUp makes the data. It need not be synced: only a crash of the whole system could lose it,
+// and the tests with it.
+func (p *process) setUp(program string) error {
 	args := []string{"-D", p.data(), "-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "trust", "-N"}
 	if p.kind == MySQL {
-		init := filepath.Join(p.dir, "init.sql")
 		grant := "CREATE USER IF NOT EXISTS hongyan@'127.0.0.1';\nGRANT ALL ON *.* TO hongyan@'127.0.0.1' WITH GRANT OPTION;\n"
-		if err := os.WriteFile(init, []byte(grant), 0o644); err != nil {
+		if err := os.WriteFile(p.initFile(), []byte(grant), 0o644); err != nil {
 			return err
 		}
-		args = []string{"--no-defaults", "--datadir=" + p.data(), "--auth-root-authentication-method=normal", "--skip-test-db"}
+		args = []string{"--no-defaults", "--datadir=" + p.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
+			"--innodb-log-file-size=256M", "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"}
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = p.dir
@@ -120,35 +132,66 @@ func (p *process) setUp(program string) error {
 	return nil
 }
 
-func (p *process) data() string { return filepath.Join(p.dir, "data") }
+func (p *process) data() string     { return filepath.Join(p.dir, "data") }
+func (p *process) initFile() string { return filepath.Join(p.dir, "init.sql") }
 
+// args keep every promise of durability, and memory small but fit for speed tests.
 func (p *process) args() []string {
 	port := strconv.Itoa(p.port)
 	if p.kind == Postgres {
-		return []string{"-D", p.data(), "-p", port, "-k", p.dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "max_wal_size=1GB"}
+		args := []string{"-D", p.data(), "-p", port, "-k", p.dir}
+		for _, set := range []string{"listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=128MB", "max_wal_size=1GB",
+			"fsync=on", "synchronous_commit=on", "full_page_writes=on"} {
+			args = append(args, "-c", set)
+		}
+		return args
 	}
-	return []string{"--no-defaults", "--datadir=" + p.data(), "--socket=" + filepath.Join(p.dir, "s"), "--port=" + port, "--bind-address=127.0.0.1", "--pid-file=" + filepath.Join(p.dir, "pid"),
-		"--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M", "--max-connections=200", "--character-set-server=utf8mb4", "--init-file=" + filepath.Join(p.dir, "init.sql")}
+	return []string{"--no-defaults", "--datadir=" + p.data(), "--socket=" + filepath.Join(p.dir, "s"), "--port=" + port,
+		"--bind-address=127.0.0.1", "--skip-name-resolve", "--pid-file=" + filepath.Join(p.dir, "pid"), "--init-file=" + p.initFile(),
+		"--max-connections=200", "--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M",
+		"--innodb-flush-log-at-trx-commit=1", "--skip-log-bin", "--character-set-server=utf8mb4"}
 }
 
-// start runs the server under a shell that kills its whole group when our end of a pipe
-// closes, which it does however we end.
+// watch runs the server until the leash has something to say. A line: the server was ended,
+// and its data stay. The end of the file: the test process is gone, however it went, so the
+// server and its data go too. PostgreSQL's children are sessions of their own, and would
+// outlive a server that was frozen: they are killed one by one. Without /proc they end by
+// themselves, unless frozen.
+const watch = `dir=$1; shift
+"$@" </dev/null &
+server=$!
+read -r _ && exit 0
+kill -STOP $server
+for f in /proc/[0-9]*/stat; do
+  read -r pid _ _ parent _ 2>/dev/null <"$f" && [ "$parent" = $server ] && kill -9 "$pid"
+done
+kill -9 $server
+wait
+rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }`
+
+// start runs the server under its watcher, in a session of its own: away from the terminal's
+// signals, and from the SIGHUP that a group with frozen processes gets when its parent ends,
+// which would end the watcher before it has done anything.
 func (p *process) start() error {
-	const watch = `"$@" </dev/null & server=$!; read -r _; kill -9 $server 2>/dev/null; kill -9 0`
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return errors.New("it runs already")
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		_ = w.Close()
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", watch, "sh", p.program}, p.args()...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = r, log, log, p.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred, Setpgid: true}
+	cmd := exec.Command("/bin/sh", append([]string{"-c", watch, "sh", p.dir, p.program}, p.args()...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = r, log, log, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred, Setsid: true}
 	if err := cmd.Start(); err != nil {
 		_ = w.Close()
 		return err
@@ -157,44 +200,81 @@ func (p *process) start() error {
 	return nil
 }
 
-// members are the processes that descend from the watcher: PostgreSQL's are sessions of
-// their own, so the group is not all of them.
-func (p *process) members() []int {
-	parent := make(map[int]int)
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, f := range stats {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-		_, rest, _ := strings.Cut(string(text), ") ")
-		if fields := strings.Fields(rest); len(fields) > 1 {
-			parent[pid], _ = strconv.Atoi(fields[1])
+// stop asks the server to end and waits until it has.
+func (p *process) stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return nil
+	}
+	p.signal(syscall.SIGCONT)
+	polite := syscall.SIGINT // PostgreSQL's fast shutdown
+	if p.kind == MySQL {
+		polite = syscall.SIGTERM
+	}
+	all := p.members()
+	for pid, it := range all {
+		if it.parent == p.cmd.Process.Pid {
+			_ = syscall.Kill(pid, polite)
 		}
 	}
-	var out []int
-	for pid := range parent {
-		for up := pid; up > 1; up = parent[up] {
-			if up == p.cmd.Process.Pid && pid != up {
-				out = append(out, pid)
-				break
-			}
-		}
+	err := gone(all, time.Minute)
+	if err == nil {
+		p.spent += sum(all) // end finds none of them
 	}
-	return out
+	p.end()
+	return err
 }
 
-// signal stops or continues every process. New ones may be born while it looks, so it looks
-// until there are none.
-func (p *process) signal(stop bool) {
-	sig := syscall.SIGCONT
-	if stop {
-		sig = syscall.SIGSTOP
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end()
+}
+
+// end kills what still runs of the server, and lets the watcher go.
+func (p *process) end() {
+	if p.cmd == nil {
+		return
 	}
+	p.signal(syscall.SIGSTOP) // or those that die later would still write of the others' death
+	all := p.members()
+	p.spent += sum(all)
+	for pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	_ = gone(all, 10*time.Second)
+	_, _ = p.leash.WriteString("\n")
+	_ = p.leash.Close()
+	_ = p.cmd.Wait()
+	p.cmd, p.frozen = nil, false
+	// They name processes that are dead, and whose numbers others may have by the next start.
+	locks, _ := filepath.Glob(filepath.Join(p.dir, ".s.*"))
+	for _, f := range append(locks, filepath.Join(p.data(), "postmaster.pid")) {
+		_ = os.Remove(f)
+	}
+}
+
+func (p *process) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.signal(syscall.SIGSTOP)
+	p.frozen = true
+}
+
+func (p *process) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.signal(syscall.SIGCONT)
+	p.frozen = false
+}
+
+// signal reaches every process of the server. New ones may be born while it looks, so it
+// looks until there are none.
+func (p *process) signal(sig syscall.Signal) {
 	for seen := map[int]bool{}; ; {
 		fresh := false
-		for _, pid := range p.members() {
+		for pid := range p.members() {
 			if !seen[pid] {
 				fresh, seen[pid] = true, true
 				_ = syscall.Kill(pid, sig)
@@ -206,47 +286,38 @@ func (p *process) signal(stop bool) {
 	}
 }
 
-func (p *process) kill() {
-	if p.cmd == nil {
-		return
-	}
-	p.signal(true) // or the first to die would be mourned by the others in the log and on disk
-	all := p.members()
-	for _, pid := range all {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	_ = p.leash.Close()
-	_ = p.cmd.Wait()
-	p.cmd = nil
-	for _, pid := range all {
-		for end := time.Now().Add(10 * time.Second); alive(pid) && time.Now().Before(end); {
-			time.Sleep(2 * time.Millisecond)
-		}
-	}
-	locks, _ := filepath.Glob(filepath.Join(p.dir, ".s.*"))
-	for _, f := range append(locks, filepath.Join(p.data(), "postmaster.pid")) {
-		_ = os.Remove(f)
-	}
+// running reports whether the server has processes.
+func (p *process) running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.members()) > 0
 }
 
-// alive reports whether a process runs; one that is dead and not yet waited for does not.
-func alive(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return syscall.Kill(pid, 0) == nil && !os.IsNotExist(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	return !strings.HasPrefix(rest, "Z")
+// answers reports whether it makes sense to ask the server something.
+func (p *process) answers() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd != nil && !p.frozen
+}
+
+func (p *process) cpu() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.spent + sum(p.members())
 }
 
 func (p *process) remove() {
 	p.kill()
-	_ = os.RemoveAll(p.dir)
+	if p.dir != "" {
+		_ = os.RemoveAll(p.dir)
+	}
 }
+
+func (p *process) logFile() string { return filepath.Join(p.dir, "log") }
 
 // tail is the end of the server's log.
 func (p *process) tail() string {
-	text, _ := os.ReadFile(filepath.Join(p.dir, "log"))
+	text, _ := os.ReadFile(p.logFile())
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
 	return string(bytes.Join(lines[max(0, len(lines)-15):], []byte("\n")))
 }
