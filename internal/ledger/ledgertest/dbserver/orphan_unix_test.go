@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +65,54 @@ func TestOrphan(t *testing.T) {
 			if _, err := os.Stat(dir); err == nil {
 				t.Errorf("%s is there still", dir)
 			}
+			if n := segments(all); n != 0 {
+				t.Errorf("%d segments of shared memory are there still", n)
+			}
 		})
+	}
+}
+
+// segments counts those that the processes made.
+func segments(of map[int]entry) int {
+	n := 0
+	text, _ := os.ReadFile("/proc/sysvipc/shm")
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 {
+			maker, _ := strconv.Atoi(fields[4])
+			if _, ok := of[maker]; ok {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestTemporary is for servers that start while others work: MariaDB deletes the temporary
+// tables that it finds.
+func TestTemporary(t *testing.T) {
+	t.Parallel()
+	s := Shared(t, MySQL)
+	if s.own == nil {
+		t.Skip("the server is not ours")
+	}
+	var dir string
+	if err := pool(t, s.Create(t)).QueryRowContext(t.Context(), `SELECT @@tmpdir`).Scan(&dir); err != nil || dir != s.own.dir {
+		t.Errorf("temporary tables are in %s, %v, want %s", dir, err, s.own.dir)
+	}
+}
+
+func TestFits(t *testing.T) {
+	t.Parallel()
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{"/tmp": true, "/tmp/" + strings.Repeat("x", 60): false} {
+		if got := fits(dir); got != want {
+			t.Errorf("fits(%s) = %v, want %v", dir, got, want)
+		}
+	}
+	if os.Geteuid() == 0 && fits(closed) {
+		t.Error("nobody but root gets into the directory")
 	}
 }

@@ -62,10 +62,11 @@ func release(path string) int {
 // entry is a line of the system's table of processes.
 type entry struct {
 	parent int
-	cpu    time.Duration // with that of its children that have ended
+	dead   bool          // and not yet waited for
+	cpu    time.Duration // with that of its children that have been waited for
 }
 
-// processes are those that run; one that is dead and not yet waited for does not.
+// processes are those that the system knows.
 func processes() map[int]entry {
 	out := make(map[int]entry)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -78,10 +79,10 @@ func processes() map[int]entry {
 		head, rest, _ := cutLast(string(text), ") ")
 		pid, _, _ := strings.Cut(head, " ")
 		fields := strings.Fields(rest)
-		if len(fields) < 15 || strings.ContainsAny(fields[0], "ZX") {
+		if len(fields) < 15 {
 			continue
 		}
-		var it entry
+		it := entry{dead: strings.ContainsAny(fields[0], "ZX")}
 		it.parent, _ = strconv.Atoi(fields[1])
 		for _, ticks := range fields[11:15] { // utime, stime, cutime, cstime
 			n, _ := strconv.Atoi(ticks)
@@ -102,12 +103,12 @@ func listed() map[int]entry {
 	text, _ := exec.Command("ps", "-A", "-o", "pid=,ppid=,stat=").Output()
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
-		if len(fields) < 3 || strings.HasPrefix(fields[2], "Z") {
+		if len(fields) < 3 {
 			continue
 		}
 		pid, _ := strconv.Atoi(fields[0])
 		parent, _ := strconv.Atoi(fields[1])
-		out[pid] = entry{parent: parent}
+		out[pid] = entry{parent: parent, dead: strings.HasPrefix(fields[2], "Z")}
 	}
 	return out
 }
@@ -155,7 +156,7 @@ func gone(them map[int]entry, within time.Duration) error {
 	for end := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
 		now, left := processes(), 0
 		for pid := range them {
-			if _, ok := now[pid]; ok {
+			if it, ok := now[pid]; ok && !it.dead {
 				left++
 			}
 		}

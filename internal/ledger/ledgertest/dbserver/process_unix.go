@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +32,7 @@ type process struct {
 	leash  *os.File  // when it closes before us, the watcher ends the server
 	frozen bool
 	spent  time.Duration // processor time of earlier starts
+	seen   time.Duration // and the most that cpu has said
 }
 
 // newProcess sets a server up and starts it.
@@ -56,14 +58,12 @@ func newProcess(k Kind) (*process, error) {
 
 // place finds a directory, a port and a user.
 func (p *process) place() (err error) {
-	if p.dir, err = os.MkdirTemp("", "hy"); err != nil {
-		return err
+	base := os.TempDir()
+	if !fits(base) {
+		base = "/tmp"
 	}
-	if len(p.dir) > 80 { // a Unix socket's path has 107 bytes at most, on some systems 103
-		_ = os.Remove(p.dir)
-		if p.dir, err = os.MkdirTemp("/tmp", "hy"); err != nil {
-			return err
-		}
+	if p.dir, err = os.MkdirTemp(base, "hy"); err != nil {
+		return err
 	}
 	// The server names its directory by the real path, and await compares.
 	if p.dir, err = filepath.EvalSymlinks(p.dir); err != nil {
@@ -98,6 +98,25 @@ func (p *process) place() (err error) {
 	return os.Chown(p.dir, int(uid), int(gid))
 }
 
+// fits reports whether a server can live below a directory: a Unix socket's path has at most
+// 107 bytes, on some systems 103, and if we are root, the server is somebody else, who must
+// get there.
+func fits(dir string) bool {
+	if len(dir) > 60 {
+		return false
+	}
+	for os.Geteuid() == 0 {
+		if info, err := os.Stat(dir); err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return true
+}
+
 // freePort looks below the ports that systems give to outgoing connections: one of those
 // could hold the port while the server is down, and it could not come back.
 func freePort() (int, error) {
@@ -124,7 +143,7 @@ func (p *process) setUp(program string) error {
 			"--innodb-log-file-size=256M", "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"}
 	}
 	cmd := exec.Command(program, args...)
-	cmd.Dir = p.dir
+	cmd.Dir, cmd.Env = p.dir, p.env()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(program), err, out)
@@ -134,6 +153,10 @@ func (p *process) setUp(program string) error {
 
 func (p *process) data() string     { return filepath.Join(p.dir, "data") }
 func (p *process) initFile() string { return filepath.Join(p.dir, "init.sql") }
+
+// env gives MariaDB a directory of its own for temporary tables: as it starts, it deletes
+// those it finds, and in /tmp they belong to others that run.
+func (p *process) env() []string { return append(os.Environ(), "TMPDIR="+p.dir) }
 
 // args keep every promise of durability, and memory small but fit for speed tests.
 func (p *process) args() []string {
@@ -156,7 +179,7 @@ func (p *process) args() []string {
 // and its data stay. The end of the file: the test process is gone, however it went, so the
 // server and its data go too. PostgreSQL's children are sessions of their own, and would
 // outlive a server that was frozen: they are killed one by one. Without /proc they end by
-// themselves, unless frozen.
+// themselves, unless frozen. PostgreSQL's shared memory would stay too, see forget.
 const watch = `dir=$1; shift
 "$@" </dev/null &
 server=$!
@@ -167,6 +190,7 @@ for f in /proc/[0-9]*/stat; do
 done
 kill -9 $server
 wait
+segment=$(sed -n '7s/.* //p' "$dir/data/postmaster.pid") && [ -n "$segment" ] && ipcrm -m "$segment"
 rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }`
 
 // start runs the server under its watcher, in a session of its own: away from the terminal's
@@ -190,7 +214,7 @@ func (p *process) start() error {
 	}
 	defer log.Close()
 	cmd := exec.Command("/bin/sh", append([]string{"-c", watch, "sh", p.dir, p.program}, p.args()...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = r, log, log, "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = r, log, log, "/", p.env()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred, Setsid: true}
 	if err := cmd.Start(); err != nil {
 		_ = w.Close()
@@ -219,9 +243,6 @@ func (p *process) stop() error {
 		}
 	}
 	err := gone(all, time.Minute)
-	if err == nil {
-		p.spent += sum(all) // end finds none of them
-	}
 	p.end()
 	return err
 }
@@ -239,7 +260,7 @@ func (p *process) end() {
 	}
 	p.signal(syscall.SIGSTOP) // or those that die later would still write of the others' death
 	all := p.members()
-	p.spent += sum(all)
+	p.spent = p.total(all)
 	for pid := range all {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -248,9 +269,22 @@ func (p *process) end() {
 	_ = p.leash.Close()
 	_ = p.cmd.Wait()
 	p.cmd, p.frozen = nil, false
-	// They name processes that are dead, and whose numbers others may have by the next start.
+	p.forget()
+}
+
+// forget removes what a killed PostgreSQL leaves behind: lock files that name processes whose
+// numbers others may have by the next start, and a segment of shared memory, of which a
+// system has few thousand.
+func (p *process) forget() {
+	pidFile := filepath.Join(p.data(), "postmaster.pid")
+	text, _ := os.ReadFile(pidFile)
+	if lines := strings.Split(string(text), "\n"); len(lines) > 6 {
+		if segment := strings.Fields(lines[6]); len(segment) == 2 { // key and number
+			_ = exec.Command("ipcrm", "-m", segment[1]).Run()
+		}
+	}
 	locks, _ := filepath.Glob(filepath.Join(p.dir, ".s.*"))
-	for _, f := range append(locks, filepath.Join(p.data(), "postmaster.pid")) {
+	for _, f := range append(locks, pidFile) {
 		_ = os.Remove(f)
 	}
 }
@@ -290,7 +324,12 @@ func (p *process) signal(sig syscall.Signal) {
 func (p *process) running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.members()) > 0
+	for _, it := range p.members() {
+		if !it.dead {
+			return true
+		}
+	}
+	return false
 }
 
 // answers reports whether it makes sense to ask the server something.
@@ -303,7 +342,13 @@ func (p *process) answers() bool {
 func (p *process) cpu() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.spent + sum(p.members())
+	return p.total(p.members())
+}
+
+// total never goes back, though a child that ends while we look is in no row of the table.
+func (p *process) total(all map[int]entry) time.Duration {
+	p.seen = max(p.seen, p.spent+sum(all))
+	return p.seen
 }
 
 func (p *process) remove() {
