@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hongyan-push/hongyan/internal/config"
 )
 
 // benchCmds are the bench and the processes that it starts: the program itself again, so
@@ -26,14 +25,14 @@ type benchCmds struct {
 type benchCmd struct {
 	Mode        string        `name:"mode" own:"" enum:"inproc,http,batch,openloop,ingest" default:"inproc" help:"What is measured. inproc: submits inside the process until their results are on disk, beside a bare HTTP client; http: POST /v1/messages, beside a relay that forwards and forgets; batch: the same with batches of 1,000; openloop: latency at a fixed --rate; ingest: durable accepts alone, the app paused."`
 	Messages    int           `name:"messages" own:"" default:"50000" help:"Messages a run, each to a user of its own who has one grant."`
-	DB          string        `name:"db" own:"" default:"sqlite:" help:"Where the scratch database is made: sqlite:, or the postgres:// or mysql:// URL of a database on the server that is to be measured, which is only connected to. A URL with a password comes from HONGYAN_BENCH_DB."`
+	DB          string        `name:"db" own:"" default:"sqlite:" help:"Where the scratch database is made: sqlite:, or the postgres:// or mysql:// URL of a database on the server that is to be measured, which is only connected to. A URL with a password comes from the environment, because command lines are read by others."`
 	Preload     int           `name:"preload" own:"" help:"Messages and grants that the database has before the clock starts."`
 	Connections int           `name:"connections" own:"" help:"Callers at once, and calls to WeChat at once. Default: 64, more where latency and --rate need them; for ingest 256, or 8 with --batch."`
 	Latency     time.Duration `name:"latency" own:"" help:"Time that the sink takes for an answer, as WeChat does."`
 	Pairs       int           `name:"pairs" own:"" default:"5" help:"Runs of each side, alternating; medians are printed."`
 	Rate        float64       `name:"rate" own:"" help:"Arrivals a second of openloop."`
 	Batch       int           `name:"batch" own:"" help:"Messages a request of ingest, up to 1000."`
-	JSON        bool          `name:"json" help:"Print one line of JSON. CPU is user and system time of the process that is measured (getrusage): ours with its SQLite, or the bare client or relay; sink and load generator are not in it. db_cpu_us_per_msg is that of all PostgreSQL or MySQL processes of this machine."`
+	JSON        bool          `name:"json" help:"Print one line of JSON. CPU is user and system time of the process that is measured (getrusage): ours with its SQLite, or the bare client or relay; sink and load generator are not in it. db_cpu_us_per_msg is that of the PostgreSQL or MySQL server, if it runs here."`
 	CPUProfile  string        `name:"cpuprofile" own:"" type:"path" placeholder:"FILE" help:"Write a CPU profile of our process in the last pair."`
 	Keep        string        `name:"keep" own:"" type:"path" placeholder:"DIR" help:"Make the database in this new directory, on the file system that is to be measured, and leave it there. Default: a temporary one, removed at the end."`
 	// SinkFault breaks one message of ours, so that tests see the verification fail.
@@ -67,7 +66,7 @@ type benchFigures struct {
 	AcceptP99   float64 `json:"accept_p99_ms"`
 	E2EP50      float64 `json:"e2e_p50_ms"`
 	E2EP99      float64 `json:"e2e_p99_ms"`
-	FsyncP50    float64 `json:"fsync_p50_ms"`
+	FsyncP50    float64 `json:"fsync_p50_ms"` // of the file system that SQLite writes to; 0 for a server
 	FsyncP99    float64 `json:"fsync_p99_ms"`
 	CPUPerMsg   float64 `json:"cpu_us_per_msg"`
 	BareCPU     float64 `json:"bare_cpu_us_per_msg"`
@@ -107,10 +106,10 @@ func (c *benchCmd) Run(ctx context.Context, p *program) error {
 func (c *benchCmd) check(p *program) error {
 	see := p.say("Run `%s --help`.", "hongyan bench")
 	switch {
-	case !slices.Contains([]string{"sqlite", "postgres", "postgresql", "mysql", "mariadb"}, c.kind()):
-		return p.usage(p.say("--db: %q is neither sqlite: nor the URL of a PostgreSQL or MySQL database", config.WithoutPassword(c.DB)), see)
-	case c.kind() != "sqlite" && (c.Preload > 0 || c.Keep != ""):
-		return p.usage(p.say("--preload and --keep work with sqlite: alone"), see)
+	case c.kind() == "": // what it is instead may hold a password
+		return p.usage(p.say("--db is neither sqlite: nor the URL of a PostgreSQL or MySQL database"), see)
+	case !c.onFile() && c.Keep != "":
+		return p.usage(p.say("--keep works with sqlite: alone"), see)
 	case c.Messages < 1 || c.Pairs < 1 || c.Preload < 0 || c.Connections < 0 || c.Latency < 0:
 		return p.usage(p.say("--messages and --pairs are at least 1, and no number is negative"), see)
 	case c.Connections > 10_000:
@@ -148,10 +147,25 @@ func (c *benchCmd) fill() {
 	}
 }
 
-// kind is the scheme of --db.
+// kind is the kind of database that --db asks for, "" where it asks for none that can be
+// measured. A SQLite file is always one of the bench's own.
 func (c *benchCmd) kind() string {
-	scheme, _, _ := strings.Cut(c.DB, ":")
-	return scheme
+	if c.DB == "sqlite" || c.DB == "sqlite:" {
+		return "sqlite"
+	}
+	if u, err := url.Parse(c.DB); err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+		return ""
+	}
+	return dbKind(c.DB)
+}
+
+// onFile: our process holds the database, and no server.
+func (c *benchCmd) onFile() bool { return c.kind() == "sqlite" }
+
+// dbKind is the kind of server that a URL leads to.
+func dbKind(db string) string {
+	scheme, _, _ := strings.Cut(db, ":")
+	return map[string]string{"postgres": "postgres", "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}[scheme]
 }
 
 // senders is how many calls to WeChat the server may have under way.
@@ -207,10 +221,17 @@ func (c *benchCmd) print(p *program, f benchFigures) error {
 	if c.Mode != modeIngest {
 		rows = append(rows, []string{p.say("arrival"), two(f.E2EP50, f.E2EP99), p.say("p50 / p99 from the submit until WeChat has it (bare: %.2f / %.2f ms)", f.bareE2EP50, f.bareE2EP99)})
 	}
-	rows = append(rows,
-		[]string{p.say("fsync"), two(f.FsyncP50, f.FsyncP99), p.say("p50 / p99 of 4 KiB written and synced on the same file system")},
-		[]string{p.say("CPU"), cpu(f.CPUPerMsg), p.say("a message, of our process with its database (bare: %.1f µs)", f.BareCPU)},
-		[]string{p.say("memory"), fmt.Sprintf("%.0f MB", f.RSS), p.say("the most that our process had in memory")})
+	if c.onFile() {
+		rows = append(rows,
+			[]string{p.say("fsync"), two(f.FsyncP50, f.FsyncP99), p.say("p50 / p99 of 4 KiB written and synced on the same file system")},
+			[]string{p.say("CPU"), cpu(f.CPUPerMsg), p.say("a message, of our process with its database (bare: %.1f µs)", f.BareCPU)})
+	} else {
+		rows = append(rows, []string{p.say("CPU"), cpu(f.CPUPerMsg), p.say("a message, of our process (bare: %.1f µs)", f.BareCPU)})
+		if f.DBCPUPerMsg > 0 {
+			rows = append(rows, []string{"", cpu(f.DBCPUPerMsg), p.say("a message, of the database server")})
+		}
+	}
+	rows = append(rows, []string{p.say("memory"), fmt.Sprintf("%.0f MB", f.RSS), p.say("the most that our process had in memory")})
 	if err := writeTable(p.stdout, rows); err != nil {
 		return err
 	}

@@ -2,10 +2,15 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -125,62 +130,30 @@ func TestBenchUsers(t *testing.T) {
 	}
 }
 
-// TestPreload reads what was written past the ledger back through it.
-func TestPreload(t *testing.T) {
+// TestBenchPast lets a user of the past, which the ledger makes, get another message.
+func TestBenchPast(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	dir := t.TempDir()
-	cmd := &benchCmd{Mode: modeInproc}
-	const n = 5000
-	if err := withBenchLedger(ctx, dir, "sqlite:"+filepath.Join(dir, "hongyan.db"), func(l *ledger.Ledger) error { return makeBenchApp(ctx, l, cmd) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := preload(ctx, filepath.Join(dir, "hongyan.db"), n); err != nil {
-		t.Fatal(err)
-	}
 	err := withBenchLedger(ctx, dir, "sqlite:"+filepath.Join(dir, "hongyan.db"), func(l *ledger.Ledger) error {
-		all, f := 0, ledger.MessageFilter{App: benchApp, Limit: 1000}
-		for {
-			page, next, err := l.Messages(ctx, f)
-			if err != nil {
-				return err
-			}
-			all += len(page)
-			if f.Cursor = next; next == "" {
-				break
-			}
+		if err := makeBenchApp(ctx, l, &benchCmd{Mode: modeInproc}); err != nil {
+			return err
 		}
-		if all != n {
-			t.Errorf("%d messages, want %d", all, n)
+		if err := l.Preload(ctx, benchPast(500)); err != nil {
+			return err
 		}
-		for _, u := range []uint32{1, 77, n} {
-			s, err := l.Subscription(ctx, benchApp, benchOpenID(u), benchTemplate)
-			if err != nil {
-				return err
-			}
-			if s.Spent != 1 || s.Available != 0 || s.Reserved != 0 || s.Baseline != hongyan.BaselineExact {
-				t.Errorf("user %d: %+v, want one exact grant, spent", u, s)
-			}
-			list, _, err := l.Messages(ctx, ledger.MessageFilter{App: benchApp, OpenID: benchOpenID(u)})
-			if err != nil {
-				return err
-			}
-			if len(list) != 1 {
-				t.Fatalf("user %d has %d messages, want 1", u, len(list))
-			}
-			m, err := l.Message(ctx, list[0].ID)
-			if err != nil {
-				return err
-			}
-			if m.Status != hongyan.StateAccepted || m.MsgID == "" || m.Page == "" || len(m.Attempts) != 1 || len(m.Data) != len(benchData(time.Now())) {
-				t.Errorf("message %+v, want one accepted", m)
-			}
+		list, _, err := l.Messages(ctx, ledger.MessageFilter{App: benchApp, OpenID: benchOpenID(77)})
+		if err != nil {
+			return err
 		}
-		// Who is there already gets another grant and spends it.
+		want := benchSubmission(77, time.Unix(1_764_000_000, 0))
+		if len(list) != 1 || list[0].Status != hongyan.StateAccepted || list[0].Page != want.Page || !maps.Equal(list[0].Data, want.Data) {
+			t.Errorf("%+v, want one accepted message as the bench sends them", list)
+		}
 		if err := reportTaps(ctx, l, []uint32{77}); err != nil {
 			return err
 		}
-		res, err := l.Submit(ctx, []hongyan.Submission{benchSubmission(77, time.Now())}, ledger.SubmitOptions{})
+		res, err := l.Submit(ctx, []hongyan.Submission{want}, ledger.SubmitOptions{})
 		if err != nil || res[0].Err != nil {
 			t.Errorf("submit: %v %v", err, res)
 		}
@@ -188,6 +161,29 @@ func TestPreload(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDBServer finds this process by a port that it listens on, and what it spends.
+func TestDBServer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	if runtime.GOOS == "linux" {
+		if got := listener(port); got != os.Getpid() {
+			t.Errorf("process %d listens, want %d", got, os.Getpid())
+		}
+	}
+	if got := findServer(t.Context(), fmt.Sprintf("postgres://127.0.0.1:%d/x", port)); got.pid != 0 || got.cpuTime() != 0 {
+		t.Errorf("%+v, want none: this is no database server", got)
+	}
+	stat := "7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 12 3 4"
+	if parent, cpu, ok := readStat([]byte(stat)); parent != 3 || cpu != time.Second || !ok {
+		t.Errorf("parent %d, cpu %s, %v; want 3, 1s", parent, cpu, ok)
 	}
 }
 

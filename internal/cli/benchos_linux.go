@@ -3,10 +3,7 @@ package cli
 import (
 	"bytes"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -18,32 +15,6 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// databaseTime is the user and system time of every process of a database program on this
-// machine, those that have ended included where their parent waited for them.
-func databaseTime(kind string) time.Duration {
-	names := map[string][]string{"postgres": {"postgres"}, "postgresql": {"postgres"}, "mysql": {"mariadbd", "mysqld"}, "mariadb": {"mariadbd", "mysqld"}}[kind]
-	if names == nil {
-		return 0
-	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
-	var sum time.Duration
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, f := range stats {
-		b, _ := os.ReadFile(f)
-		_, rest, _ := strings.Cut(string(b), "(")
-		name, rest, _ := strings.Cut(rest, ") ")
-		fields := strings.Fields(rest)
-		if !slices.Contains(names, name) || len(fields) < 15 {
-			continue
-		}
-		for _, v := range fields[11:15] { // utime, stime, cutime, cstime
-			n, _ := strconv.ParseInt(v, 10, 64)
-			sum += time.Duration(n) * tick
-		}
-	}
-	return sum
 }
 
 // peakMemory is the most that this process had in memory, in MB. What getrusage says of it

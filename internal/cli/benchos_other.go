@@ -8,5 +8,3 @@ import "time"
 func cpuTime() time.Duration { return 0 }
 
 func peakMemory() float64 { return 0 }
-
-func databaseTime(string) time.Duration { return 0 }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/big"
 	"math/rand/v2"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/pressly/goose/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hongyan-push/hongyan"
@@ -44,33 +40,27 @@ func scattered(i, n int64) int64 { return i * scatter % n }
 // for every message of every run.
 func prepareBench(ctx context.Context, p *program, c *benchCmd, dir, at string) ([]uint32, error) {
 	users := benchUsers(c.Messages*c.Pairs, c.Preload)
-	path := filepath.Join(dir, "hongyan.db")
-	if c.Preload > 0 {
-		p.tell("Preparing %d messages and grants that are there already.", c.Preload)
-		if err := withBenchLedger(ctx, dir, at, func(l *ledger.Ledger) error { return makeBenchApp(ctx, l, c) }); err != nil {
-			return nil, err
-		}
-		if err := preload(ctx, path, int64(c.Preload)); err != nil {
-			return nil, fmt.Errorf("preload: %w", err)
-		}
-	}
-	p.tell("Preparing %d users with a grant each.", len(users))
 	err := withBenchLedger(ctx, dir, at, func(l *ledger.Ledger) error {
-		if c.Preload == 0 {
-			if err := makeBenchApp(ctx, l, c); err != nil {
+		if err := makeBenchApp(ctx, l, c); err != nil {
+			return err
+		}
+		if c.Preload > 0 {
+			p.tell("Preparing %d messages and grants that are there already.", c.Preload)
+			if err := l.Preload(ctx, benchPast(c.Preload)); err != nil {
 				return err
 			}
 		}
-		return reportTaps(ctx, l, users)
+		p.tell("Preparing %d users with a grant each.", len(users))
+		if err := reportTaps(ctx, l, users); err != nil {
+			return err
+		}
+		return l.Analyze(ctx)
 	})
-	if err != nil {
-		return nil, err
-	}
-	if c.kind() != "sqlite" {
-		return users, nil
+	if err != nil || !c.onFile() {
+		return users, err
 	}
 	// What is still to be written back would be written during the first run.
-	f, err := os.Open(path)
+	f, err := os.Open(ledger.SQLiteFile(at))
 	if err != nil {
 		return nil, err
 	}
@@ -138,74 +128,8 @@ func reportTaps(ctx context.Context, l *ledger.Ledger, users []uint32) error {
 	return nil
 }
 
-// preloadChunk is how many rows of a table one statement makes.
-const preloadChunk = 200_000
-
-// What n past messages leave behind, one for each of n users: made by the database itself,
-// because no operation of the ledger makes a past, and sending ten million messages would
-// take half an hour. This is the one place outside ledger that knows the schema; it writes
-// to scratch databases alone, and the bench's tests fail when it no longer fits.
-//
-// ?1 and ?2 are the first and the last number; ?3 is n, ?4 the factor that leads from a
-// message to its user or back, ?5 when it began, ?6 how long it went on (ms). app and
-// template are the only ones, number 1.
-var preloadTables = []struct {
-	sql     string
-	inverse bool // ?4 leads from users to their messages
-}{
-	{sql: `INSERT INTO users (no, app_no, openid, created_at) WITH ` + preloadNumbers + `
-		SELECT i, 1, '` + benchOpenIDHead + `' || printf('%09d', i), ?5 FROM n`},
-	{sql: `INSERT INTO grants (user_no, template_no, exact, standing, available, taken, voided, zero_at, updated_at) WITH ` + preloadNumbers + `
-		SELECT i, 1, 1, 1, 0, 1, 0, 0, ?5 FROM n`},
-	{sql: `INSERT INTO grant_entries (user_no, template_no, at, id, source, granted, voided, choice, ref, open, recorded_at) WITH ` + preloadNumbers + `
-		SELECT i, 1, ?5, unhex(printf('%012x%020x', ?5, i)), 'report', 1, 0, 'accept', printf('past-%d', i), 0, ?5 FROM n`},
-	{sql: `INSERT INTO messages (seq, id, app_no, template_no, user_no, state, reason, priority, due_at, expires_at, reserved, busy, same_user, unsent, flags,
-			attempt, owner, lease_until, class, errcode, msgid, started_at, ended_at, data, options, created_at, updated_at) WITH ` + preloadNumbers + `,
-		m(i, at) AS (SELECT i, ?5 + i * ?6 / ?3 FROM n)
-		SELECT i, unhex(printf('%012x%020x', at, i)), 1, 1, (i - 1) * ?4 % ?3 + 1, 5, '', 1, at, at + 86400000, 1, 0, 0, 0, 0,
-			1, 1, at + 30000, 'ok', 0, 3000000000000000000 + i, at, at + 50,
-			'{"amount3":"¥128.50","character_string1":"1764000000000000000","thing2":"鸿雁牌手工竹编灯笼（大号）","thing5":"预计三天内送达，请保持电话畅通","time4":"2026-11-22 10:30:00"}',
-			'{"p":"pages/order/detail?from=notice"}', at, at + 60 FROM m`},
-	{sql: `INSERT INTO user_messages (user_no, id) WITH ` + preloadNumbers + `, m(i, seq) AS (SELECT i, (i - 1) * ?4 % ?3 + 1 FROM n)
-		SELECT i, unhex(printf('%012x%020x', ?5 + seq * ?6 / ?3, seq)) FROM m`, inverse: true},
-}
-
-const preloadNumbers = `RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)`
-
-// What ends it: the next keys, and how far the index by user has come.
-var preloadEnd = []string{
-	`INSERT INTO sequences (name, next) VALUES ('users', ?1 + 1), ('messages', ?1 + 1) ON CONFLICT (name) DO UPDATE SET next = excluded.next`,
-	`INSERT INTO meta (name, value) SELECT 'user_messages', MAX(id) FROM messages WHERE ?1 > 0 ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
-}
-
-// preload fills the tables directly.
-func preload(ctx context.Context, path string, n int64) (err error) {
-	q := url.Values{"_pragma": {"journal_mode(MEMORY)", "synchronous(OFF)", "cache_size(-262144)", "temp_store(MEMORY)"}}
-	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
-	db, err := goose.OpenDBWithDriver("sqlite", dsn.String())
-	if err != nil {
-		return err
-	}
-	db.SetMaxOpenConns(1)
-	defer func() { err = errors.Join(err, db.Close()) }()
-	const day = 24 * time.Hour
-	begin, span := time.Now().Add(-90*day).UnixMilli(), (59 * day).Milliseconds() // reports are forgotten after 30 days
-	inverse := new(big.Int).ModInverse(big.NewInt(scatter), big.NewInt(n)).Int64()
-	for _, t := range preloadTables {
-		factor := int64(scatter)
-		if t.inverse {
-			factor = inverse
-		}
-		for first := int64(1); first <= n; first += preloadChunk {
-			if _, err := db.ExecContext(ctx, t.sql, first, min(first+preloadChunk-1, n), n, factor, begin, span); err != nil {
-				return err
-			}
-		}
-	}
-	for _, q := range preloadEnd {
-		if _, err := db.ExecContext(ctx, q, n); err != nil {
-			return err
-		}
-	}
-	return nil
+// benchPast is what messages of before left behind, one for each of n users.
+func benchPast(n int) ledger.Preloaded {
+	s := benchSubmission(0, time.Unix(1_764_000_000, 0))
+	return ledger.Preloaded{App: benchApp, Template: benchTemplate, Messages: int64(n), OpenID: benchOpenIDHead, Data: s.Data, Page: s.Page}
 }

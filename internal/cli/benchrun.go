@@ -23,12 +23,13 @@ import (
 
 // bench is one run of the command.
 type bench struct {
-	p    *program
-	cmd  *benchCmd
-	dir  string
-	db   string // its URL
-	sink string // its URL
-	top  uint32 // the greatest user number
+	p      *program
+	cmd    *benchCmd
+	dir    string
+	db     string // its URL
+	server dbServer
+	sink   string // its URL
+	top    uint32 // the greatest user number
 }
 
 // runBench measures the pairs. Whatever happens, nothing of it stays behind.
@@ -41,18 +42,24 @@ func runBench(ctx context.Context, p *program, c *benchCmd) (pairs []benchFigure
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	db := "sqlite:" + filepath.Join(dir, "hongyan.db")
-	if c.kind() != "sqlite" {
+	if !c.onFile() {
 		var drop func(context.Context) error
-		if db, drop, err = ledger.CreateScratch(ctx, c.DB); err != nil {
+		if db, drop, err = ledger.CreateDatabase(ctx, c.DB); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, drop(context.WithoutCancel(ctx))) }()
+		defer func() {
+			left := drop(context.WithoutCancel(ctx))
+			if left != nil && ctx.Err() != nil {
+				fmt.Fprintln(p.stderr, left) // an interrupt hides what went wrong, and somebody has to drop it
+			}
+			err = errors.Join(err, left)
+		}()
 	}
 	users, err := prepareBench(ctx, p, c, dir, db)
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{p: p, cmd: c, dir: dir, db: db, top: slices.Max(users)}
+	b := &bench{p: p, cmd: c, dir: dir, db: db, server: findServer(ctx, c.DB), top: slices.Max(users)}
 	sink, err := startChild(ctx, p, "bench-sink")
 	if err != nil {
 		return nil, err
@@ -94,8 +101,10 @@ func (b *bench) pair(ctx context.Context, k int, users []uint32) (benchFigures, 
 	c := b.cmd
 	f := benchFigures{Mode: c.Mode, DB: c.kind(), Messages: c.Messages, LatencyMS: c.Latency.Seconds() * 1e3, Connections: c.Connections}
 	var err error
-	if f.FsyncP50, f.FsyncP99, err = measureFsync(b.dir); err != nil {
-		return f, fmt.Errorf("measure fsync: %w", err)
+	if c.onFile() { // where a server writes to is not known
+		if f.FsyncP50, f.FsyncP99, err = measureFsync(b.dir); err != nil {
+			return f, fmt.Errorf("measure fsync: %w", err)
+		}
 	}
 	var bare, ours benchRun
 	if bare, err = b.side(ctx, k, false, users); err != nil {
@@ -144,7 +153,7 @@ func (b *bench) side(ctx context.Context, k int, isOurs bool, users []uint32) (r
 	if _, err := w.ask(benchOrder{Do: "start"}); err != nil {
 		return r, err
 	}
-	begin, db := time.Now(), databaseTime(c.kind())
+	db, begin := b.server.cpuTime(), time.Now()
 	var load benchReply
 	if c.Mode == modeInproc || c.Mode == modeOpenLoop {
 		load, err = w.ask(benchOrder{Do: "drive"})
@@ -157,7 +166,8 @@ func (b *bench) side(ctx context.Context, k int, isOurs bool, users []uint32) (r
 	if r.benchReply, err = w.ask(benchOrder{Do: "finish"}); err != nil {
 		return r, err
 	}
-	r.took, r.db = time.Since(begin), databaseTime(c.kind())-db
+	r.took = time.Since(begin)
+	r.db = b.server.cpuTime() - db
 	r.AcceptP50, r.AcceptP99 = load.AcceptP50, load.AcceptP99
 	verdict, err := w.ask(benchOrder{Do: "verify"})
 	if err != nil {

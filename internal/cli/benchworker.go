@@ -66,7 +66,8 @@ type side struct {
 	url, key string
 	drive    func(context.Context) ([]time.Duration, error)
 	drain    func(context.Context) error // waits until everything is done that was begun
-	verify   func(ctx context.Context, since time.Time) ([]string, error)
+	mark     func(context.Context) error // remembers what is there before the run
+	verify   func(context.Context) ([]string, error)
 	close    func() error
 }
 
@@ -104,7 +105,6 @@ func (*benchWorkerCmd) Run(ctx context.Context, p *program) (err error) {
 type benchWorker struct {
 	*side
 	profile string
-	since   time.Time
 	cpu     time.Duration // at the start
 	stop    func() error  // ends the profile
 }
@@ -112,8 +112,13 @@ type benchWorker struct {
 func (w *benchWorker) do(ctx context.Context, what string) (r benchReply, err error) {
 	switch what {
 	case "start":
+		if w.mark != nil {
+			if err := w.mark(ctx); err != nil {
+				return r, err
+			}
+		}
 		w.stop, err = startProfile(w.profile)
-		w.since, w.cpu = time.Now(), cpuTime()
+		w.cpu = cpuTime()
 		return r, err
 	case "drive":
 		took, err := w.drive(ctx)
@@ -131,7 +136,7 @@ func (w *benchWorker) do(ctx context.Context, what string) (r benchReply, err er
 		if err := w.stop(); err != nil || w.verify == nil {
 			return r, err
 		}
-		r.Faults, err = w.verify(ctx, w.since)
+		r.Faults, err = w.verify(ctx)
 		return r, err
 	}
 	return r, fmt.Errorf("no such order: %q", what)
@@ -247,6 +252,7 @@ type ours struct {
 	p      *program
 	job    *benchJob
 	ledger *ledger.Ledger
+	before hongyan.MessageID // the newest message from before the run
 }
 
 func openOurs(ctx context.Context, p *program, j *benchJob) (*side, error) {
@@ -265,7 +271,7 @@ func openOurs(ctx context.Context, p *program, j *benchJob) (*side, error) {
 		return nil, errors.Join(err, srv.Close())
 	}
 	o := &ours{p: p, job: j, ledger: srv.Ledger()}
-	s := &side{url: srv.URL(), key: key.Key, drain: o.drain, verify: o.verify}
+	s := &side{url: srv.URL(), key: key.Key, drain: o.drain, mark: o.mark, verify: o.verify}
 	switch j.Mode {
 	case modeInproc:
 		s.drive = o.closed
@@ -345,9 +351,22 @@ func (o *ours) outstanding() int {
 	return int(st.Backlog[benchApp]) + st.UnderWay
 }
 
+// mark gets the database to the same point before each run. The run's messages are those
+// after the newest of before: their times are of the database's clock, which is not ours.
+func (o *ours) mark(ctx context.Context) error {
+	newest, _, err := o.ledger.Messages(ctx, ledger.MessageFilter{App: benchApp, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(newest) > 0 {
+		o.before = newest[0].ID
+	}
+	return o.ledger.Checkpoint(ctx)
+}
+
 // verify reads every message of the run back. Each user has exactly one, and it is accepted,
 // or queued where nothing was to be sent.
-func (o *ours) verify(ctx context.Context, since time.Time) ([]string, error) {
+func (o *ours) verify(ctx context.Context) ([]string, error) {
 	want := hongyan.StateAccepted
 	if o.job.Mode == modeIngest {
 		want = hongyan.StateQueued
@@ -359,14 +378,17 @@ func (o *ours) verify(ctx context.Context, since time.Time) ([]string, error) {
 	var faults []string
 	other := make(map[hongyan.State]int)
 	repeated, strange := 0, 0
-	f := ledger.MessageFilter{App: benchApp, Since: since, Limit: 1000}
-	for {
+	f := ledger.MessageFilter{App: benchApp, Limit: 1000}
+	for done := false; !done; {
 		page, next, err := o.ledger.Messages(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		for i := range page {
 			m := &page[i]
+			if done = m.ID == o.before; done {
+				break
+			}
 			n, known := found[m.To]
 			switch {
 			case !known:
@@ -379,9 +401,8 @@ func (o *ours) verify(ctx context.Context, since time.Time) ([]string, error) {
 				other[m.Status]++
 			}
 		}
-		if f.Cursor = next; next == "" {
-			break
-		}
+		f.Cursor = next
+		done = done || next == ""
 	}
 	missing := 0
 	for _, n := range found {
