@@ -149,10 +149,14 @@ func (l *Ledger) preload(ctx context.Context, p *Preloaded) error {
 			return fmt.Errorf("there are %s already: this is for empty databases", table)
 		}
 	}
-	for _, q := range append(x.session, l.countFar(ctx, s.conn)...) {
-		if _, err := s.conn.ExecContext(ctx, q); err != nil {
-			return err
-		}
+	begin := append(l.countFar(ctx, s.conn), x.session...)
+	// The next keys, and how far the index by user has come: before the messages, because
+	// upkeep goes on and would put them into the index too.
+	begin = append(begin,
+		`INSERT INTO sequences (name, next) VALUES ('users', {n} + 1), ('messages', {n} + 1)`+l.d.upsert([]string{"name"}, []string{"next"}),
+		`INSERT INTO meta (name, value) VALUES ('user_messages', `+x.ulid(`{end}`, `{n}`)+`)`+l.d.upsert([]string{"name"}, []string{"value"}))
+	if err := execAll(ctx, s.conn, begin, numbers); err != nil {
+		return err
 	}
 	for _, t := range tables {
 		for first := int64(1); first <= p.Messages; first += preloadChunk {
@@ -162,7 +166,15 @@ func (l *Ledger) preload(ctx context.Context, p *Preloaded) error {
 			}
 		}
 	}
-	return l.endPreload(ctx, s.conn, x, numbers)
+	if l.d.alone { // what was written without syncing is on disk before anything counts on it
+		if err := execAll(ctx, s.conn, []string{`PRAGMA synchronous = FULL`, `PRAGMA wal_checkpoint(TRUNCATE)`}, numbers); err != nil {
+			return err
+		}
+	}
+	l.seqs.mu.Lock()
+	clear(l.seqs.m) // blocks from before
+	l.seqs.mu.Unlock()
+	return l.readFolded(ctx)
 }
 
 // preloadNumbers checks p and knows every number in braces but first and last.
@@ -200,24 +212,13 @@ func (l *Ledger) countFar(ctx context.Context, conn *sql.Conn) []string {
 	return []string{`SET SESSION ` + name + ` = ` + decimal(2*preloadChunk)}
 }
 
-// endPreload sets the next keys and how far the index by user has come.
-func (l *Ledger) endPreload(ctx context.Context, conn *sql.Conn, x past, numbers *strings.Replacer) error {
-	end := []string{
-		`INSERT INTO sequences (name, next) VALUES ('users', {n} + 1), ('messages', {n} + 1)` + l.d.upsert([]string{"name"}, []string{"next"}),
-		`INSERT INTO meta (name, value) VALUES ('user_messages', ` + x.ulid(`{end}`, `{n}`) + `)` + l.d.upsert([]string{"name"}, []string{"value"}),
-	}
-	if l.d.alone { // what was written without syncing is on disk before anything counts on it
-		end = append(end, `PRAGMA synchronous = FULL`, `PRAGMA wal_checkpoint(TRUNCATE)`)
-	}
-	for _, q := range end {
+func execAll(ctx context.Context, conn *sql.Conn, queries []string, numbers *strings.Replacer) error {
+	for _, q := range queries {
 		if _, err := conn.ExecContext(ctx, numbers.Replace(q)); err != nil {
 			return err
 		}
 	}
-	l.seqs.mu.Lock()
-	clear(l.seqs.m) // blocks from before
-	l.seqs.mu.Unlock()
-	return l.readFolded(ctx)
+	return nil
 }
 
 func hasRows(ctx context.Context, conn *sql.Conn, table string) (bool, error) {
