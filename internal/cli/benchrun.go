@@ -45,7 +45,8 @@ func runBench(ctx context.Context, p *program, c *benchCmd) (pairs []benchFigure
 	if !c.onFile() {
 		var drop func(context.Context) error
 		if db, drop, err = ledger.CreateDatabase(ctx, c.DB); err != nil {
-			return nil, err
+			return nil, &fault{exit: exitUnavailable, text: p.say("there is no database to measure in"),
+				hint: p.say("Check that the server runs, that the URL is right and that its user may create databases."), err: err}
 		}
 		defer func() {
 			left := drop(context.WithoutCancel(ctx))

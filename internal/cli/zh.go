@@ -228,6 +228,8 @@ var chinese = map[string]string{
 	"Write a CPU profile of our process in the last pair.": "写出最后一组中我方进程的 CPU profile。",
 	"Make the database in this new directory, on the file system that is to be measured, and leave it there. Default: a temporary one, removed at the end.": "在此新目录（位于要测量的文件系统）中创建数据库并保留。默认使用临时目录，结束时删除。",
 	"--db is neither sqlite: nor the URL of a PostgreSQL or MySQL database":                                                                                 "--db 既不是 sqlite:，也不是 PostgreSQL 或 MySQL 数据库的 URL",
+	"there is no database to measure in": "没有可用于测量的数据库",
+	"Check that the server runs, that the URL is right and that its user may create databases.": "请检查数据库服务是否在运行、URL 是否正确，以及该用户是否有权创建数据库。",
 	"--keep works with sqlite: alone":                                  "--keep 只能与 sqlite: 一起使用",
 	"--messages and --pairs are at least 1, and no number is negative": "--messages 与 --pairs 至少为 1，数值不能为负",
 	"--connections: at most 10000":                                     "--connections：最多 10000",
