@@ -102,9 +102,6 @@ func (c *Config) Database() string {
 	return c.DB
 }
 
-// Shared reports whether other replicas may use the database too.
-func (c *Config) Shared() bool { return scheme(c.Database()) != "sqlite" }
-
 // Fallback is the second base URL, if it applies.
 func (c *Config) Fallback() string {
 	if c.WeChatURL == "https://api.weixin.qq.com" {

@@ -360,13 +360,12 @@ const (
 func (l *Ledger) checkMasterKey(ctx context.Context) error {
 	const proof = "hongyan"
 	return l.write(ctx, "check master key", func(t *txn) error {
-		var sealed []byte
-		err := t.row(`/* ledger.checkMasterKey */ SELECT value FROM meta WHERE name = 'master_key'`, nil, &sealed)
-		if errors.Is(err, sql.ErrNoRows) {
-			_, err = t.exec(`/* ledger.checkMasterKey */ INSERT INTO meta (name, value) VALUES ('master_key', ?)`, l.key.seal(proof, "meta", "value", "master_key"))
+		// The first process leaves its proof; of several that are first, one.
+		if _, err := t.exec(`/* ledger.checkMasterKey */ INSERT INTO meta (name, value) VALUES ('master_key', ?) ON CONFLICT (name) DO NOTHING`, l.key.seal(proof, "meta", "value", "master_key")); err != nil {
 			return err
 		}
-		if err != nil {
+		var sealed []byte
+		if err := t.row(`/* ledger.checkMasterKey */ SELECT value FROM meta WHERE name = 'master_key'`, nil, &sealed); err != nil {
 			return err
 		}
 		if clear, err := l.key.open(sealed, "meta", "value", "master_key"); err != nil || clear != proof {

@@ -91,20 +91,14 @@ func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, erro
 	if req.Max <= 0 || !l.Claims() || !req.Probe && a.blocked() {
 		return nil, nil
 	}
-	var c *claimBatch
+	c := new(claimBatch)
 	err = l.together(ctx, rankClaims, "claim sends", func(t *txn) error {
 		c = &claimBatch{t: t, app: l.appByNo(a.no), req: req}
 		t.undo = append(t.undo, func() { l.busy.release(c.jobs...) })
 		return c.run()
 	})
 	if err != nil {
-		if errors.Is(err, errCommit) && !l.d.alone {
-			// It may have been committed all the same: then the rows go back.
-			for _, j := range c.jobs {
-				j.loose = true
-				l.RecordAttempt(j, hongyan.Outcome{Class: hongyan.OutcomeGiveBack})
-			}
-		}
+		l.giveBack(err, c.jobs)
 		return nil, err
 	}
 	jobs := c.jobs
@@ -117,6 +111,17 @@ func (l *Ledger) ClaimSends(ctx context.Context, req ClaimRequest) ([]*Job, erro
 	}
 	l.backlog.add(a.no, -int64(len(jobs)), 0)
 	return jobs, nil
+}
+
+// giveBack returns what a commit without an answer may have leased.
+func (l *Ledger) giveBack(err error, jobs []*Job) {
+	if l.d.alone || !errors.Is(err, errCommit) {
+		return
+	}
+	for _, j := range jobs {
+		j.loose = true
+		l.RecordAttempt(j, hongyan.Outcome{Class: hongyan.OutcomeGiveBack})
+	}
 }
 
 // claimBatch is one transaction of claims.
@@ -271,6 +276,7 @@ func (l *Ledger) claimSpecial(ctx context.Context, c *claimBatch) (jobs []*Job, 
 		return t.flush(gs)
 	})
 	if err != nil {
+		l.giveBack(err, jobs)
 		return nil, err
 	}
 	return jobs, nil
@@ -355,7 +361,7 @@ type backlogHead struct{ template, priority, due int64 }
 func (a *appEntry) heads(d *dialect, take func(*templateEntry) bool) string {
 	var b strings.Builder
 	for _, no := range sortedKeys(a.byNo) {
-		if te := a.byNo[no]; take == nil || take(te) {
+		if te := a.byNo[no]; take(te) {
 			for prio := range len(priorityWords) {
 				if b.Len() > 0 {
 					b.WriteString(" UNION ALL ")

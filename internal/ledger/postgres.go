@@ -48,7 +48,7 @@ func postgresDialect() *dialect {
 		},
 		check: checkPostgres,
 		now:   "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-		guard: "SELECT pg_advisory_lock(4851236674)", unguard: "SELECT pg_advisory_unlock(4851236674)",
+		guard: "SELECT 1 FROM pg_advisory_lock(4851236674)", unguard: "SELECT pg_advisory_unlock(4851236674)",
 	}
 }
 

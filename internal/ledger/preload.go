@@ -136,10 +136,7 @@ func (l *Ledger) preload(ctx context.Context, p *Preloaded) error {
 	if err != nil {
 		return err
 	}
-	defer func() { // its settings end with it, and its statements before it
-		s.forget()
-		l.sessions.put(s, false)
-	}()
+	defer l.sessions.put(s, false) // its settings end with it
 	for _, table := range []string{"users", "messages"} {
 		some, err := hasRows(ctx, s.conn, table)
 		if err != nil {

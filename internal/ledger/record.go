@@ -147,7 +147,7 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 	if n == int64(len(plain)) {
 		return left, nil
 	}
-	// Some have moved on: they are looked at one by one, and so is nothing that was written.
+	// Some have moved on: those are looked at one by one.
 	written, err := t.accepted(plain)
 	for _, r := range plain {
 		if !written[r.job.seq] {

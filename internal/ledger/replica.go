@@ -91,6 +91,13 @@ func (l *Ledger) replicas(ctx context.Context) {
 	beat, notice := time.NewTicker(heartbeatEvery), time.NewTicker(noticeEvery)
 	defer beat.Stop()
 	defer notice.Stop()
+	var said time.Time
+	away := func(err error) {
+		if err != nil && ctx.Err() == nil && time.Since(said) > quietFor {
+			said = time.Now()
+			l.log.WarnContext(ctx, "the database does not answer, trying again", "err", err)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,18 +109,15 @@ func (l *Ledger) replicas(ctx context.Context) {
 			})
 			return
 		case <-beat.C:
-			l.report(ctx, "heartbeat", l.heartbeat(ctx))
+			away(l.heartbeat(ctx))
 		case <-notice.C:
-			l.report(ctx, "notice changes", l.notice(ctx))
+			away(l.notice(ctx))
 		}
 	}
 }
 
-func (l *Ledger) report(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil {
-		l.log.WarnContext(ctx, "the database does not answer, trying again", "what", what, "err", err)
-	}
-}
+// quietFor is how long a database that stays away is not mentioned again.
+const quietFor = 10 * time.Second
 
 // heartbeat measures the clock, says that this process lives and counts the others.
 func (l *Ledger) heartbeat(ctx context.Context) error {
@@ -173,16 +177,29 @@ func (l *Ledger) Replicas(ctx context.Context) ([]Replica, error) {
 // keys, so that other replicas notice.
 const vocabularyNo = "vocabulary"
 
-// stamp says that the vocabulary has changed.
+// errOutdated says that another replica has changed the vocabulary since memory read it.
+var errOutdated = errors.New("the vocabulary has changed")
+
+// stamp says that the vocabulary changes. Whoever does it first is alone with it until the
+// commit, and what is decided from memory is decided from what is in the database.
 func (t *txn) stamp() error {
 	if t.l.d.alone {
 		return nil
 	}
-	if _, err := t.exec(`/* ledger.stamp */ INSERT INTO sequences (name, next) VALUES (?, 1) ON CONFLICT (name) DO NOTHING`, vocabularyNo); err != nil {
+	if _, err := t.exec(`/* ledger.stamp */ INSERT INTO sequences (name, next) VALUES (?, 0) ON CONFLICT (name) DO NOTHING`, vocabularyNo); err != nil {
 		return err
 	}
-	_, err := t.exec(`/* ledger.stamp */ UPDATE sequences SET next = next + 1 WHERE name = ?`, vocabularyNo)
-	return err
+	if _, err := t.exec(`/* ledger.stamp */ UPDATE sequences SET next = next + 1 WHERE name = ?`, vocabularyNo); err != nil {
+		return err
+	}
+	var no int64
+	if err := t.row(`/* ledger.stamp */ SELECT next FROM sequences WHERE name = ?`, []any{vocabularyNo}, &no); err != nil {
+		return err
+	}
+	if no != t.l.seen.Load()+1 {
+		return errOutdated
+	}
+	return nil
 }
 
 // notice reads the vocabulary again if another replica has changed it.

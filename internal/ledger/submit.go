@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -30,7 +31,8 @@ type submitOp struct {
 	results []SubmitResult // of every submission; those that were refused before have theirs
 	strict  bool
 	idem    *Idempotency
-	err     error // of the whole call
+	likely  string // what its idempotency record says until the call is decided
+	err     error  // of the whole call
 	done    chan struct{}
 }
 
@@ -121,14 +123,18 @@ func (l *Ledger) commitSubmits(ctx context.Context, ops []*submitOp) []*submitOp
 		}
 	}
 	if err := l.commitOps(ctx, ops); err != nil {
+		alone := len(ops) > 1 && !errors.Is(err, errBegin) && !errors.Is(err, errUnknown)
 		for _, op := range ops {
-			if len(ops) > 1 && !errors.Is(err, errBegin) {
+			if alone {
 				err = l.commitOps(ctx, []*submitOp{op})
 			}
 			switch {
 			case err == nil:
 			case hongyan.CodeOf(err) != hongyan.CodeInternal:
 				op.err = err
+			case errors.Is(err, errUnknown):
+				l.log.ErrorContext(ctx, "submit may be written or not", "err", err)
+				op.err = hongyan.Errorf(hongyan.CodeStorageUnavailable, "The database went away during the commit, so nobody knows whether this was accepted. Repeat it with the same Idempotency-Key or dedup_key, or look for the message first.")
 			default:
 				l.log.ErrorContext(ctx, "submit not written", "err", err)
 				op.err = hongyan.Errorf(hongyan.CodeStorageUnavailable, "The database could not write; nothing was accepted.")
@@ -189,6 +195,7 @@ func (l *Ledger) moved() {
 // next try looks for its rows first.
 func (l *Ledger) commitOps(ctx context.Context, ops []*submitOp) error {
 	var b, unknown *submitBatch
+	began, wait := time.Now(), retryFirst
 	for {
 		err := l.together(ctx, rankSubmits, "submit", func(t *txn) error {
 			b = newSubmitBatch(t, ops)
@@ -201,17 +208,23 @@ func (l *Ledger) commitOps(ctx context.Context, ops []*submitOp) error {
 		case !l.d.alone && errors.Is(err, errCommit):
 			b.keep()
 			unknown = b
-		case unknown != nil && errors.Is(err, errBegin) && l.Now().Sub(unknown.began) < unknownTime:
-			// The database is away; only it knows.
-		default:
+		case err == nil || unknown == nil:
 			return err
+		case time.Since(began) > unknownTime:
+			return fmt.Errorf("%w: %w", errUnknown, err)
 		}
-		time.Sleep(retryFirst)
+		// Only the database knows, and it is away.
+		time.Sleep(wait)
+		wait = min(2*wait, retryMost)
 	}
 }
 
-// unknownTime is how long a submit waits to learn whether it was stored.
-const unknownTime = 30 * time.Second
+// unknownTime is how long a submit waits to learn whether it was stored; no longer than a
+// stop may take.
+const unknownTime = drainFor
+
+// errUnknown says that a submit may be stored or not.
+var errUnknown = errors.New("the commit was not answered")
 
 // errStored says that an earlier try of this batch was committed after all.
 var errStored = errors.New("stored by an earlier try")

@@ -16,7 +16,7 @@ import (
 // submitBatch is one transaction of submits. It asks the database for everything it needs
 // in a few statements, decides in memory, in the order of arrival, and writes in a few.
 // Locks go in one order on all replicas, each kind sorted: idempotency keys, dedup keys,
-// users, grants, messages.
+// grants, new users, messages.
 type submitBatch struct {
 	l     *Ledger
 	t     *txn
@@ -30,7 +30,6 @@ type submitBatch struct {
 	held  map[grantKey]int // of this batch, not inserted yet
 	rows  []*submitItem    // waiting to be inserted
 	jobs  []*Job           // handed off, if it commits
-	began time.Time
 	// undelivered are the jobs of a try that was rolled back, or may have been.
 	undelivered []*Job
 	kept        map[*submitItem]SubmitResult // what it answered, while its commit is unknown
@@ -57,7 +56,7 @@ type dedupRow struct {
 
 func newSubmitBatch(t *txn, ops []*submitOp) *submitBatch {
 	b := &submitBatch{l: t.l, t: t, ops: ops, gs: make(grants), users: make(map[userKey]int64), fresh: make(map[userKey]bool), dedup: make(map[dedupKey]*dedupRow),
-		apps: make(map[int64]*batchApp), count: make(map[int64]int), held: make(map[grantKey]int), began: t.l.Now()}
+		apps: make(map[int64]*batchApp), count: make(map[int64]int), held: make(map[grantKey]int)}
 	for _, op := range ops {
 		op.err = nil
 		for _, it := range op.items {
@@ -144,8 +143,8 @@ func (b *submitBatch) lockIdempotency() error {
 		return cmp.Or(cmp.Compare(x.idem.Owner, y.idem.Owner), cmp.Compare(x.idem.Route, y.idem.Route), cmp.Compare(x.idem.Key, y.idem.Key))
 	})
 	for _, op := range keyed {
-		likely, _ := op.fates()
-		if err := b.t.remember(op.idem, 202, likely); err != nil {
+		op.likely, _ = op.fates()
+		if err := b.t.remember(op.idem, 202, op.likely); err != nil {
 			if hongyan.CodeOf(err) == hongyan.CodeInternal {
 				return err
 			}
@@ -155,9 +154,13 @@ func (b *submitBatch) lockIdempotency() error {
 	return nil
 }
 
-// settleIdempotency corrects the record of a call of which not everything was stored.
+// settleIdempotency corrects the record of a call that did not make all of its messages:
+// some were refused, or were there already under their dedup key.
 func (b *submitBatch) settleIdempotency(op *submitOp) error {
 	fates, stored := op.fates()
+	if fates == op.likely {
+		return nil
+	}
 	if !stored {
 		_, err := b.t.exec(`/* ledger.forget */ DELETE FROM idempotency_keys WHERE owner = ? AND route = ? AND idem_key = ?`, op.idem.Owner, op.idem.Route, op.idem.Key)
 		return err
@@ -166,7 +169,7 @@ func (b *submitBatch) settleIdempotency(op *submitOp) error {
 	return err
 }
 
-// items calls f for each item of the batch, until it fails.
+// items calls f for each item of the batch.
 func (b *submitBatch) items(f func(*submitItem)) {
 	for _, op := range b.ops {
 		for _, it := range op.items {
@@ -293,13 +296,13 @@ func (b *submitBatch) findUsers() error {
 	return nil
 }
 
-// insertUsers makes the rows of users who are new and get a message.
-func (b *submitBatch) insertUsers() error {
+// insertUsers makes the rows of users who are new and get a message or report a tap.
+func (b *submitBatch) insertUsers(items ...*submitItem) error {
 	if len(b.fresh) == 0 {
 		return nil
 	}
 	var rows [][]any
-	for _, it := range b.rows {
+	for _, it := range items {
 		k := userKey{it.app.no, it.message.To}
 		if b.fresh[k] {
 			delete(b.fresh, k)
@@ -360,9 +363,7 @@ func (b *submitBatch) op(op *submitOp) error {
 		}
 	}
 	if strict && refused {
-		if err := b.undo(op, rows, jobs); err != nil {
-			return err
-		}
+		b.undo(op, rows, jobs)
 	}
 	if saved {
 		if refused {
@@ -372,10 +373,10 @@ func (b *submitBatch) op(op *submitOp) error {
 			return err
 		}
 	}
-	if op.idem != nil && refused {
-		return b.settleIdempotency(op)
+	if op.idem == nil {
+		return nil
 	}
-	return nil
+	return b.settleIdempotency(op)
 }
 
 func (b *submitBatch) endSaved(refused bool, start mark) error {
@@ -390,7 +391,7 @@ func (b *submitBatch) endSaved(refused bool, start mark) error {
 }
 
 // undo takes back a strict submit: rows, grants, jobs, keys and places.
-func (b *submitBatch) undo(op *submitOp, rows, jobs int) error {
+func (b *submitBatch) undo(op *submitOp, rows, jobs int) {
 	b.rows = b.rows[:min(rows, len(b.rows))]
 	b.takeBack(b.jobs[jobs:])
 	b.jobs = b.jobs[:jobs]
@@ -412,7 +413,6 @@ func (b *submitBatch) undo(op *submitOp, rows, jobs int) error {
 			it.result = SubmitResult{Err: errNotStored()}
 		}
 	}
-	return nil
 }
 
 // tally counts a row among those that wait.
@@ -442,6 +442,9 @@ func (b *submitBatch) item(it *submitItem) error {
 	k := b.key(it)
 	if it.report != nil {
 		if err := b.insertRows(); err != nil { // a new grant serves them too
+			return err
+		}
+		if err := b.insertUsers(it); err != nil { // what the tap says stays, whatever becomes of the message
 			return err
 		}
 		if _, err := t.report(b.gs, app.app, k, *it.report); err != nil {
@@ -591,7 +594,7 @@ func (b *submitBatch) insertRows() error {
 	if len(b.rows) == 0 {
 		return nil
 	}
-	if err := b.insertUsers(); err != nil {
+	if err := b.insertUsers(b.rows...); err != nil {
 		return err
 	}
 	clear(b.held) // the table has them now

@@ -156,7 +156,9 @@ func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 	}
 	conn, err := p.db.Conn(ctx)
 	if err == nil && p.d.name == "mysql" {
-		_, err = conn.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+		if _, err = conn.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"); err != nil {
+			_ = conn.Close()
+		}
 	}
 	if err != nil {
 		p.free <- nil
@@ -168,6 +170,7 @@ func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 // put gives a session back. One whose transaction may still be open is not used again.
 func (p *sessions) put(s *session, sound bool) {
 	if !sound {
+		s.forget()                                           // SQLite does not let go of a connection with statements
 		_ = s.conn.Raw(func(any) error { return errBroken }) // so that the pool does not reuse it either
 		s.close()
 		s = nil
@@ -263,17 +266,21 @@ func (l *Ledger) write(ctx context.Context, what string, f func(*txn) error) err
 func (l *Ledger) change(ctx context.Context, what string, f func(*txn) error) error {
 	l.vocabulary.Lock()
 	defer l.vocabulary.Unlock()
-	err := l.transact(ctx, what, func(t *txn) error {
-		if err := f(t); err != nil {
+	for {
+		err := l.transact(ctx, what, func(t *txn) error {
+			if err := t.stamp(); err != nil {
+				return err
+			}
+			return f(t)
+		})
+		if err != nil && !errors.Is(err, errOutdated) {
 			return err
 		}
-		return t.stamp()
-	})
-	if err != nil {
-		return err
+		// What is committed counts, so the caller's patience no longer matters.
+		if again := l.reload(context.WithoutCancel(ctx)); again != nil || err == nil {
+			return again
+		}
 	}
-	// It is committed, so the caller's patience no longer matters.
-	return l.reload(context.WithoutCancel(ctx))
 }
 
 // turns are transactions that wait for the one writer. They share one commit, and so one
@@ -572,7 +579,8 @@ func migrations(ctx context.Context, d *dialect, db *sql.DB) (p *goose.Provider,
 }
 
 // SchemaVersion tells the version of the schema in a database (0: there is none yet) and the
-// newest that this program knows. It changes nothing and works beside a running server.
+// newest that this program knows. It works beside a running server and changes nothing, but
+// that an empty shared database gets the table of versions.
 func SchemaVersion(ctx context.Context, db string) (have, newest int64, err error) {
 	d, source, err := dialectOf(db)
 	if err != nil {
@@ -605,8 +613,9 @@ func migrateUp(ctx context.Context, d *dialect, db *sql.DB) error {
 			return fmt.Errorf("connect to the database: %w", err)
 		}
 		defer conn.Close()
-		if _, err := conn.ExecContext(ctx, d.guard); err != nil {
-			return fmt.Errorf("wait for another replica's migration: %w", err)
+		var got int
+		if err := conn.QueryRowContext(ctx, d.guard).Scan(&got); err != nil || got != 1 {
+			return fmt.Errorf("another replica's migration has not ended: %w", errors.Join(err, ctx.Err()))
 		}
 		defer func() { _, _ = conn.ExecContext(context.WithoutCancel(ctx), d.unguard) }()
 	}

@@ -194,6 +194,9 @@ type gauges struct {
 var (
 	backlogDesc = prometheus.NewDesc("hongyan_backlog", "Due messages waiting for a sender, by app; exact once a minute.", []string{"appid"}, nil)
 	stalledDesc = prometheus.NewDesc("hongyan_storage_stalled", "1 while results have been waiting for disk for more than a second.", nil, nil)
+	againDesc   = prometheus.NewDesc("hongyan_transactions_repeated_total", "Transactions that ran once more because of a deadlock or a change in between.", nil, nil)
+	liveDesc    = prometheus.NewDesc("hongyan_replicas", "Processes that work on this database, this one included.", nil, nil)
+	skewDesc    = prometheus.NewDesc("hongyan_clock_skew_seconds", "How far this machine's clock is behind the database's; beyond a minute nothing is sent.", nil, nil)
 	pausedDesc  = prometheus.NewDesc("hongyan_paused", "Pauses in force, by app and reason.", []string{"appid", "scope", "reason"}, nil)
 	fetchDesc   = prometheus.NewDesc("hongyan_token_fetches_total", "Calls to WeChat's token endpoints.", nil, nil)
 	deathDesc   = prometheus.NewDesc("hongyan_token_early_deaths_total", "Tokens that WeChat refused before their time.", nil, nil)
@@ -201,7 +204,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, pausedDesc, fetchDesc, deathDesc} {
+	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, againDesc, liveDesc, skewDesc, pausedDesc, fetchDesc, deathDesc} {
 		ch <- d
 	}
 }
@@ -217,6 +220,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		stalled = 1
 	}
 	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, stalled)
+	ch <- prometheus.MustNewConstMetric(againDesc, prometheus.CounterValue, float64(st.Again))
+	ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(g.ledger.Live()))
+	ch <- prometheus.MustNewConstMetric(skewDesc, prometheus.GaugeValue, g.ledger.Skew().Seconds())
 	for _, a := range g.ledger.Apps() {
 		n := make(map[[2]string]int)
 		for _, p := range a.Pauses {

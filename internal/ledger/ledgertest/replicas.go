@@ -187,6 +187,20 @@ func testReplicas(t *testing.T, open func(testing.TB) *Database) {
 			b.Record(job, b.Outcome(hongyan.OutcomeOK))
 			a.WantState(m.ID, hongyan.StateAccepted, "")
 		}),
+		"both learn the same template at once": pair(func(a, b *Env) {
+			for round := range 10 {
+				list := append(Templates(hongyan.KindOneTime), ledger.SyncedTemplate{TemplateID: fmt.Sprint("new", round), Title: "x", Kind: hongyan.KindOneTime})
+				var wg sync.WaitGroup
+				for _, e := range []*Env{a, b} {
+					wg.Go(func() {
+						if err := e.SaveTemplates(ctx, App, list); err != nil {
+							a.TB.Errorf("save templates: %v", err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+		}),
 		"they count each other": pair(func(a, b *Env) {
 			list, err := a.Replicas(ctx)
 			a.must(err)
@@ -197,7 +211,29 @@ func testReplicas(t *testing.T, open func(testing.TB) *Database) {
 	})
 }
 
-// Clocks shows that the database's clock counts, and what a wrong one of this machine does.
+// testFirstStart opens an empty database from several processes at once.
+func testFirstStart(t *testing.T, open func(testing.TB) *Database) {
+	db := open(t)
+	if !db.Shared {
+		return
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			l, err := ledger.Open(context.Background(), db.Config)
+			if err != nil {
+				t.Errorf("open: %v", err)
+				return
+			}
+			if err := l.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// testClocks shows that the database's clock counts, and what a wrong one of this machine does.
 func testClocks(t *testing.T, open func(testing.TB) *Database) {
 	for name, c := range map[string]struct {
 		behind time.Duration
@@ -207,7 +243,7 @@ func testClocks(t *testing.T, open func(testing.TB) *Database) {
 			t.Parallel()
 			db := open(t)
 			if !db.Shared {
-				t.Skip("the clock of the one process is the clock")
+				return // the clock of the one process is the clock
 			}
 			cfg := db.Config
 			cfg.Clock = func() time.Time { return time.Now().Add(-c.behind) }

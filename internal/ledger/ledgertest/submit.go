@@ -413,6 +413,35 @@ func testDedup(t *testing.T, open func(testing.TB) *Database) {
 			e.must(err)
 			done()
 		},
+		"idempotency of a duplicate": func(e *Env) {
+			first := e.Send("u1", dedup("k"))
+			idem := &ledger.Idempotency{Owner: "key_1", Route: "r", Key: "i1"}
+			rs, err := e.Submit(ctx, []hongyan.Submission{Submission("u1", dedup("k")), Submission("u2")}, ledger.SubmitOptions{Idem: idem})
+			e.must(err)
+			rec, _, err := e.BeginIdempotent(ctx, idem)
+			e.must(err)
+			if want := fmt.Sprintf("%s,%s", first.ID, rs[1].Message.ID); rec == nil || rec.Resource != want {
+				e.TB.Errorf("record %+v, want %s", rec, want)
+			}
+		},
+		"a refused message's tap is kept, with its user": func(e *Env) {
+			s := Submission("new", onNoGrant(hongyan.OnNoGrantFail))
+			s.GrantReport = &hongyan.Report{ID: "r1", Choice: "reject"}
+			e.Exact("known", OneTime, 0)
+			s.To.OpenID = "known"
+			_, err := e.Try(s)
+			wantCode(e.TB, err, hongyan.CodeNoGrant)
+			if got := e.Sub("known", OneTime); got.Standing != hongyan.StandingReject {
+				e.TB.Errorf("standing %s, want reject", got.Standing)
+			}
+			// The same of a user whom nobody has seen: the report makes the row.
+			s.To.OpenID, s.Template, s.GrantReport = "new", LongTerm, &hongyan.Report{ID: "r2", Choice: "reject"}
+			_, err = e.Try(s)
+			wantCode(e.TB, err, hongyan.CodeNoGrant)
+			if got := e.Sub("new", LongTerm); got.Standing != hongyan.StandingReject {
+				e.TB.Errorf("standing of a new user %q, want reject", got.Standing)
+			}
+		},
 		"idempotency of refusals": func(e *Env) {
 			e.Exact("none", OneTime, 0)
 			idem := &ledger.Idempotency{Owner: "key_1", Route: "r", Key: "i1"}

@@ -1,0 +1,168 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/ledger"
+	"github.com/hongyan-push/hongyan/internal/ledger/ledgertest"
+)
+
+// TestUnknownCommit cuts the connection to PostgreSQL just before or just after the COMMIT
+// of a submit: whether it happened or not, the message is there once, and is sent once.
+func TestUnknownCommit(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string][]cutAt{
+		"it happened":                              {{commit, true}},
+		"it did not":                               {{commit, false}},
+		"it happened, and the next try dies too":   {{commit, true}, {look, false}, {look, true}},
+		"it did not, and the next try dies too":    {{commit, false}, {look, true}},
+		"the second commit is not answered either": {{commit, false}, {commit, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := ledgertest.Postgres(t)
+			cut := startCutter(t, db.Config.DB)
+			db.Config.DB = cut.url
+			e := ledgertest.Open(t, db, hongyan.AppSettings{})
+			defer e.Stop() // before the cutter
+			e.Lane.Room(10)
+			cut.arm(at)
+			m := e.Send("u1")
+			if n := int(cut.cuts.Load()); n != len(at) {
+				t.Fatalf("%d connections were cut, want %d", n, len(at))
+			}
+			list, _, err := e.Messages(context.Background(), ledger.MessageFilter{App: ledgertest.App})
+			if err != nil || len(list) != 1 || list[0].ID != m.ID {
+				t.Fatalf("the ledger has %v, %v", list, err)
+			}
+			// What happened unseen has no sender: it goes back to the queue, and a claim finds it.
+			jobs := e.Lane.Jobs()
+			for end := time.Now().Add(10 * time.Second); len(jobs) == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				if jobs, err = e.ClaimSends(context.Background(), ledger.ClaimRequest{App: ledgertest.App, Max: 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(jobs) != 1 || jobs[0].Message.ID != m.ID || jobs[0].Message.Attempt != 1 {
+				t.Fatalf("jobs: %+v", jobs)
+			}
+			e.Record(jobs[0], e.Outcome(hongyan.OutcomeOK))
+			e.WantState(m.ID, hongyan.StateAccepted, "")
+			e.WantIdle()
+			if e.Lane.Free() != 9 && e.Lane.Free() != 10 {
+				t.Errorf("%d places are free", e.Lane.Free())
+			}
+		})
+	}
+}
+
+// cutter stands between the ledger and PostgreSQL and cuts connections where it is told to.
+type cutter struct {
+	url  string
+	mu   sync.Mutex
+	at   []cutAt
+	cuts atomic.Int64
+}
+
+// cutAt is where a connection ends: with a statement of a submit, which reaches the
+// database or does not. Its answer reaches nobody.
+type cutAt struct {
+	word    string
+	forward bool
+}
+
+const (
+	commit = "COMMIT\x00"
+	look   = "ledger.look"
+)
+
+func (c *cutter) arm(at []cutAt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+}
+
+// take reports whether to cut now, and whether the statement goes through before.
+func (c *cutter) take(b []byte, inserted bool) (cut, forward bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.at) == 0 || !bytes.Contains(b, []byte(c.at[0].word)) || c.at[0].word == commit && !inserted {
+		return false, false
+	}
+	forward, c.at = c.at[0].forward, c.at[1:]
+	c.cuts.Add(1)
+	return true, forward
+}
+
+func startCutter(t *testing.T, at string) *cutter {
+	t.Helper()
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := u.Host
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = ln.Addr().String()
+	c := &cutter{url: u.String()}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				if err := c.pass(client, server); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
+	return c
+}
+
+func (c *cutter) pass(client net.Conn, server string) error {
+	defer client.Close()
+	up, err := net.Dial("tcp", server)
+	if err != nil {
+		return fmt.Errorf("cutter: %w", err)
+	}
+	defer up.Close()
+	done := make(chan struct{})
+	go func() { _, _ = io.Copy(client, up); _ = client.Close(); close(done) }()
+	defer func() { _ = up.Close(); <-done }()
+	inserted := false
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := client.Read(buf)
+		if err != nil {
+			return nil // the ledger has closed it
+		}
+		b := buf[:n]
+		inserted = inserted || bytes.Contains(b, []byte("INSERT INTO messages"))
+		if cut, forward := c.take(b, inserted); cut {
+			if forward {
+				_ = client.Close() // nobody hears the answer
+				_, _ = up.Write(b)
+				time.Sleep(300 * time.Millisecond)
+			}
+			return nil
+		}
+		if _, err := up.Write(b); err != nil {
+			return nil
+		}
+	}
+}
