@@ -1,0 +1,173 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+)
+
+// conns is how many connections this process has to a shared database; of them, writers
+// run transactions. More would only wait for each other's locks.
+const (
+	conns   = 16
+	writers = 8
+)
+
+// openDB opens the database for writing (SQLite: the one writer) and for reading.
+func openDB(d *dialect, source string) (w, r *sql.DB, err error) {
+	switch d.name {
+	case "sqlite":
+		if w, err = openSQLite(source, true); err != nil {
+			return nil, nil, err
+		}
+		r, err = openSQLite(source, false)
+	case "postgres":
+		w, err = openPostgres(source, conns)
+		r = w
+	default:
+		w, err = openMySQL(source, conns)
+		r = w
+	}
+	return w, r, err
+}
+
+// reader runs statements outside transactions.
+type reader struct {
+	db    *sql.DB
+	texts *texts
+}
+
+func (r *reader) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	return r.db.QueryContext(ctx, r.texts.of(q), args...)
+}
+
+func (r *reader) QueryRowContext(ctx context.Context, q string, args ...any) *sql.Row {
+	return r.db.QueryRowContext(ctx, r.texts.of(q), args...)
+}
+
+// session is one connection of a writer with its prepared statements: preparing costs more
+// than running most of them.
+type session struct {
+	texts   *texts
+	conn    *sql.Conn
+	prepare bool
+	stmts   map[string]*sql.Stmt
+}
+
+// maxStmts bounds what a connection keeps prepared.
+const maxStmts = 400
+
+func (s *session) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st := s.stmts[query]; st != nil {
+		return st, nil
+	}
+	if len(s.stmts) >= maxStmts {
+		s.forget()
+	}
+	st, err := s.conn.PrepareContext(ctx, s.texts.of(query))
+	if err != nil {
+		return nil, err
+	}
+	if s.stmts == nil {
+		s.stmts = make(map[string]*sql.Stmt)
+	}
+	s.stmts[query] = st
+	return st, nil
+}
+
+func (s *session) forget() {
+	for _, st := range s.stmts {
+		_ = st.Close()
+	}
+	clear(s.stmts)
+}
+
+func (s *session) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if !s.prepare {
+		return s.conn.ExecContext(ctx, s.texts.of(query), args...)
+	}
+	st, err := s.stmt(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return st.ExecContext(ctx, args...)
+}
+
+func (s *session) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if !s.prepare {
+		return s.conn.QueryContext(ctx, s.texts.of(query), args...)
+	}
+	st, err := s.stmt(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(ctx, args...)
+}
+
+func (s *session) close() {
+	s.forget()
+	_ = s.conn.Close()
+}
+
+// sessions are the writers' connections: those that are free wait in the channel.
+type sessions struct {
+	db   *sql.DB
+	d    *dialect
+	free chan *session // nil stands for one that is not connected
+}
+
+func newSessions(db *sql.DB, d *dialect) *sessions {
+	n := writers
+	if d.alone {
+		n = 1
+	}
+	p := &sessions{db: db, d: d, free: make(chan *session, n)}
+	for range n {
+		p.free <- nil
+	}
+	return p
+}
+
+func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
+	select {
+	case s := <-p.free:
+		if s != nil {
+			return s, nil
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	conn, err := p.db.Conn(ctx)
+	if err == nil && p.d.name == "mysql" {
+		if _, err = conn.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"); err != nil {
+			_ = conn.Close()
+		}
+	}
+	if err != nil {
+		p.free <- nil
+		return nil, err
+	}
+	return &session{texts: x, conn: conn, prepare: p.d.prepare}, nil
+}
+
+// put gives a session back. One whose transaction may still be open is not used again.
+func (p *sessions) put(s *session, sound bool) {
+	if !sound {
+		s.forget()                                           // SQLite does not let go of a connection with statements
+		_ = s.conn.Raw(func(any) error { return errBroken }) // so that the pool does not reuse it either
+		s.close()
+		s = nil
+	}
+	p.free <- s
+}
+
+var errBroken = fmt.Errorf("the transaction could not be ended: %w", driver.ErrBadConn)
+
+func (p *sessions) close() {
+	for range cap(p.free) {
+		if s := <-p.free; s != nil {
+			s.close()
+		}
+	}
+}
