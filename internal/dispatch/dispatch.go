@@ -71,7 +71,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{cfg: cfg, log: cfg.Logger, now: cfg.Now, wake: make(chan struct{}, 1), lanes: make(map[hongyan.AppID]*lane)}
 	d.metrics.outcomes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hongyan_attempts_total", Help: "Attempts by outcome class."}, []string{"outcome"})
 	d.metrics.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hongyan_wechat_call_seconds", Help: "Duration of subscribeMessage.send.", Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 8}})
-	cfg.Ledger.HandOffTo(ledger.Lane{Reserve: d.reserve, Release: d.release, Deliver: d.deliver, Freed: d.freed, Settled: d.settled, Full: d.full})
+	cfg.Ledger.HandOffTo(ledger.Lane{Reserve: d.reserve, Release: d.release, Deliver: d.deliver, Freed: d.freed, Settled: d.settled, Places: d.places})
 	cfg.Ledger.OnDue(d.nudge)
 	return d, nil
 }
@@ -123,17 +123,7 @@ func (d *Dispatcher) deliver(jobs []*ledger.Job) {
 	}
 }
 
-// full reports whether a lane that moves has no place left.
-func (d *Dispatcher) full() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, l := range d.lanes {
-		if l.taken() >= 2*d.cfg.Senders {
-			return true
-		}
-	}
-	return false
-}
+func (d *Dispatcher) places(id hongyan.AppID) int { return 2*d.cfg.Senders - d.lane(id).taken() }
 
 func (d *Dispatcher) freed(id hongyan.AppID, n int) { d.lane(id).release(n) }
 

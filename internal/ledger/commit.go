@@ -12,12 +12,12 @@ import (
 type committer[T any] struct {
 	max int
 	// apply writes a batch and answers those that could not be written; they are tried again.
-	apply func(ctx context.Context, batch []T) (left []T)
-
-	// gather is how long a batch waits for one more, under load. Those who were answered
-	// together come back together, but not at the same instant.
-	gather time.Duration
-	last   int // size of the batch before
+	// What the batch is take says, the same at each call: the later it is asked, the more
+	// have come.
+	apply func(ctx context.Context, take func() []T) (left []T)
+	// ready, if set, is how many at the head of the queue need wait for nothing. The others
+	// are asked about again after a nudge, or after lingerTime.
+	ready func(queue []waiting[T]) int
 
 	mu     sync.Mutex
 	queue  []waiting[T]
@@ -48,7 +48,7 @@ const (
 	drainFor = 8 * time.Second
 )
 
-func newCommitter[T any](most int, apply func(context.Context, []T) []T) *committer[T] {
+func newCommitter[T any](most int, apply func(context.Context, func() []T) []T) *committer[T] {
 	return &committer[T]{max: most, apply: apply, wake: make(chan struct{}, 1)}
 }
 
@@ -62,11 +62,16 @@ func (c *committer[T]) add(v T) bool {
 	c.queue = append(c.queue, waiting[T]{v, time.Now().UnixNano()})
 	c.mark()
 	c.mu.Unlock()
+	c.nudge()
+	return true
+}
+
+// nudge makes run look again.
+func (c *committer[T]) nudge() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // mark keeps oldest true; call it with the lock held.
@@ -97,14 +102,14 @@ func (c *committer[T]) take(again bool) []T {
 		from = &c.again
 	}
 	n := min(len(*from), c.max)
+	if !again && c.ready != nil {
+		n = c.ready((*from)[:n])
+	}
 	c.under, *from = (*from)[:n:n], (*from)[n:]
 	if len(*from) == 0 {
 		*from = nil // so that the items can be freed
 	}
 	c.mark()
-	if !again {
-		c.last = n
-	}
 	batch := make([]T, n)
 	for i, w := range c.under {
 		batch[i] = w.v
@@ -115,11 +120,8 @@ func (c *committer[T]) take(again bool) []T {
 // commit applies the batch under way and keeps what could not be written. New items go on
 // meanwhile, so that one bad row holds up nobody but itself.
 func (c *committer[T]) commit(ctx context.Context, again bool) (all bool) {
-	batch := c.take(again)
-	if len(batch) == 0 {
-		return true
-	}
-	left := c.apply(context.WithoutCancel(ctx), batch)
+	take := sync.OnceValue(func() []T { return c.take(again) })
+	left := c.apply(context.WithoutCancel(ctx), take)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kept := 0
@@ -142,7 +144,7 @@ func (c *committer[T]) run(ctx context.Context) int {
 	wait := retryFirst
 	for {
 		now := time.Now()
-		fresh, failed := c.pending()
+		fresh, _, failed := c.pending()
 		if failed > 0 && !now.Before(retryAt) {
 			if c.commit(ctx, true) {
 				wait = retryFirst
@@ -151,13 +153,13 @@ func (c *committer[T]) run(ctx context.Context) int {
 			}
 		}
 		if fresh > 0 {
-			c.wait(fresh)
 			if !c.commit(ctx, false) && failed == 0 {
 				retryAt, wait = time.Now().Add(retryFirst), 2*retryFirst
 			}
 			continue
 		}
-		if fresh, failed = c.pending(); fresh > 0 {
+		fresh, held, failed := c.pending()
+		if fresh > 0 {
 			continue
 		}
 		done := ctx.Done()
@@ -168,42 +170,33 @@ func (c *committer[T]) run(ctx context.Context) int {
 			if left, ok := c.close(!now.Before(end)); ok {
 				return left
 			}
-			done = nil // it has ended; wait for the retry alone
+			done = nil // it has ended; wait for the others alone
 		}
-		var retry <-chan time.Time
+		var retry, linger <-chan time.Time
 		if failed > 0 {
 			retry = time.After(time.Until(retryAt))
+		}
+		if held > 0 {
+			linger = time.After(lingerTime)
 		}
 		select {
 		case <-c.wake:
 		case <-retry:
+		case <-linger:
 		case <-done:
 		}
 	}
 }
 
-// wait lets a batch grow, under load only.
-func (c *committer[T]) wait(have int) {
-	if c.gather == 0 || c.last < 8 {
-		return
-	}
-	quiet := time.NewTimer(c.gather)
-	defer quiet.Stop()
-	for have < c.max && have < 4*c.last {
-		select {
-		case <-c.wake:
-			have, _ = c.pending()
-			quiet.Reset(c.gather)
-		case <-quiet.C:
-			return
-		}
-	}
-}
-
-func (c *committer[T]) pending() (fresh, failed int) {
+// pending counts what can be committed now, what waits a moment longer, and what failed.
+func (c *committer[T]) pending() (fresh, held, failed int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.queue), len(c.again)
+	fresh = len(c.queue)
+	if c.ready != nil {
+		fresh = c.ready(c.queue)
+	}
+	return fresh, len(c.queue) - fresh, len(c.again)
 }
 
 // close refuses further items once nothing waits, or at once if it must.

@@ -20,9 +20,9 @@ func TestCommitter(t *testing.T) {
 			var bad atomic.Bool
 			bad.Store(true)
 			done := make(map[string]int)
-			c := newCommitter(2, func(_ context.Context, batch []*string) (left []*string) {
+			c := newCommitter(2, func(_ context.Context, take func() []*string) (left []*string) {
 				time.Sleep(10 * time.Millisecond)
-				for _, s := range batch {
+				for _, s := range take() {
 					if strings.HasPrefix(*s, "bad") && bad.Load() {
 						left = append(left, s)
 					} else {
@@ -62,7 +62,7 @@ func TestCommitter(t *testing.T) {
 	t.Run("the end waits, within bounds", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			c := newCommitter(2, func(_ context.Context, batch []*int) []*int { return slices.Clone(batch) })
+			c := newCommitter(2, func(_ context.Context, take func() []*int) []*int { return slices.Clone(take()) })
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan int)
 			go func() { ended <- c.run(ctx) }()

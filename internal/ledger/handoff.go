@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -21,8 +22,8 @@ type Lane struct {
 	Freed func(app hongyan.AppID, n int)
 	// Settled says that the outcomes of n jobs are on disk.
 	Settled func(app hongyan.AppID, n int)
-	// Full reports whether an app that is sending has no place left.
-	Full func() bool
+	// Places is how many places the app has left.
+	Places func(app hongyan.AppID) int
 }
 
 // HandOffTo connects the senders. Without a lane every due message is queued for a claim.
@@ -49,6 +50,47 @@ func (j *Job) Fresh() bool { return !j.claimed }
 
 // Probe reports whether the job tests if a pause can end.
 func (j *Job) Probe() bool { return j.probe }
+
+// lingerTime is how long a submit may wait for the senders: a row that finds a place goes
+// straight to its sender, one that does not is written and read once more.
+const lingerTime = 2 * time.Millisecond
+
+// ready is how many of the waiting submits find their place among the senders, or have
+// waited long enough for one. The others stay behind, in the order they came.
+func (l *Ledger) ready(queue []waiting[*submitOp]) int {
+	if l.lane.Places == nil {
+		return len(queue)
+	}
+	free := make(map[int64]int, 1)
+	patient := time.Now().Add(-lingerTime).UnixNano()
+	for i, w := range queue {
+		if w.since < patient {
+			continue
+		}
+		a := w.v.items[0].app // most calls are about one app
+		left, ok := free[a.no]
+		if !ok {
+			left = l.places(a)
+		}
+		if left <= 0 {
+			return i
+		}
+		free[a.no] = left - len(w.v.items)
+	}
+	return len(queue)
+}
+
+// places is how many more of the app's messages the senders would take, many if a wait for
+// them would be in vain.
+func (l *Ledger) places(a *appEntry) int {
+	if a.blocked() {
+		return math.MaxInt
+	}
+	if l.backlog.of(a.no).queued > 0 {
+		return 0 // those who wait go first
+	}
+	return l.lane.Places(a.app.AppID)
+}
 
 // batchApp is what a batch of submits knows of an app.
 type batchApp struct {

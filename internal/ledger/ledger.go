@@ -81,9 +81,6 @@ type Ledger struct {
 	submits *committer[*submitOp]
 	results *committer[*result]
 	lane    Lane
-	// move wakes a submit that waits for a place, lastMove is when one was freed, unix ns.
-	move     chan struct{}
-	lastMove atomic.Int64
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	backlog backlog
@@ -110,12 +107,16 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 			return nil, err
 		}
 	}
-	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner(), move: make(chan struct{}, 1)}
+	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
 	l.entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
-	l.turns.arrived = make(chan struct{}, 1)
+	l.turns.waiting = func() int {
+		submits, _, _ := l.submits.pending()
+		results, _, _ := l.results.pending()
+		return submits + results
+	}
 	l.clock.init(cfg, d)
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
-	l.submits.gather = gatherTime
+	l.submits.ready = l.ready
 	l.results = newCommitter(maxResultBatch, l.commitResults)
 	if err := l.open(ctx, source); err != nil {
 		return nil, errors.Join(err, l.closeDB())

@@ -33,35 +33,33 @@ func (l *Ledger) Stalled() bool { return l.results.waiting() > time.Second }
 
 // commitResults writes a batch of results, together if possible, one by one if not. It
 // answers those that it could not write.
-func (l *Ledger) commitResults(ctx context.Context, batch []*result) (left []*result) {
-	err := l.writeResults(ctx, batch)
+func (l *Ledger) commitResults(ctx context.Context, take func() []*result) (left []*result) {
+	err := l.writeResults(ctx, take)
 	if err == nil {
 		return nil
 	}
+	batch := take()
 	l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
 	if len(batch) == 1 || errors.Is(err, errBegin) {
 		return batch
 	}
 	for _, r := range batch {
-		if l.writeResults(ctx, []*result{r}) != nil {
+		if l.writeResults(ctx, func() []*result { return []*result{r} }) != nil {
 			left = append(left, r)
 		}
 	}
 	return left
 }
 
-func (l *Ledger) writeResults(ctx context.Context, batch []*result) error {
-	err := l.together(ctx, rankResults, "record attempts", func(t *txn) error {
+func (l *Ledger) writeResults(ctx context.Context, take func() []*result) error {
+	return l.together(ctx, rankResults, "record attempts", func(t *txn) error {
+		batch := take()
 		if err := t.writeResults(batch); err != nil {
 			return err
 		}
 		t.settle(batch)
 		return nil
 	})
-	if err == nil {
-		l.moved()
-	}
-	return err
 }
 
 func (t *txn) writeResults(batch []*result) error {
@@ -111,6 +109,7 @@ func (t *txn) settle(batch []*result) {
 	t.after = append(t.after, func() {
 		l.busy.release(jobs...)
 		each(l.lane.Settled, 1)
+		l.submits.nudge()
 	})
 }
 

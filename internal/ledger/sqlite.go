@@ -50,6 +50,7 @@ func openSQLite(path string, writer bool) (*sql.DB, error) {
 	q.Add("_pragma", "synchronous(FULL)")
 	q.Add("_pragma", "wal_autocheckpoint(20000)")
 	q.Add("_pragma", "cache_size(-65536)")
+	q.Add("_pragma", "temp_store(MEMORY)")
 	if !writer {
 		q.Add("_pragma", "query_only(1)")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -113,20 +114,25 @@ func errNotStored() error {
 
 // commitSubmits writes a batch of submits in one transaction. If the transaction fails,
 // each goes through one of its own, so that one bad row fails alone.
-func (l *Ledger) commitSubmits(ctx context.Context, ops []*submitOp) []*submitOp {
-	l.linger(ops)
-	// Never older than what the index by user has seen, or its list would miss it.
-	now := max(ms(l.Now()), l.folded.Load()+1)
-	for _, op := range ops {
-		for _, it := range op.items {
-			it.id = l.newID(now)
+func (l *Ledger) commitSubmits(ctx context.Context, take func() []*submitOp) []*submitOp {
+	named := sync.OnceValue(func() []*submitOp {
+		ops := take()
+		// Never older than what the index by user has seen, or its list would miss it.
+		now := max(ms(l.Now()), l.folded.Load()+1)
+		for _, op := range ops {
+			for _, it := range op.items {
+				it.id = l.newID(now)
+			}
 		}
-	}
-	if err := l.commitOps(ctx, ops); err != nil {
+		return ops
+	})
+	err := l.commitOps(ctx, named)
+	ops := named()
+	if err != nil {
 		alone := len(ops) > 1 && !errors.Is(err, errBegin) && !errors.Is(err, errUnknown)
 		for _, op := range ops {
 			if alone {
-				err = l.commitOps(ctx, []*submitOp{op})
+				err = l.commitOps(ctx, func() []*submitOp { return []*submitOp{op} })
 			}
 			switch {
 			case err == nil:
@@ -147,58 +153,14 @@ func (l *Ledger) commitSubmits(ctx context.Context, ops []*submitOp) []*submitOp
 	return nil // a submit that failed was answered so, and is not tried again
 }
 
-// gatherTime is how long a batch of submits may wait for company, lingerTime for the senders.
-const gatherTime = 100 * time.Microsecond
-
-// lingerTime is how long a submit may wait for the senders.
-const lingerTime = 2 * time.Millisecond
-
-// linger waits a moment while the senders are behind and results are coming in: a row that
-// finds a place goes straight to its sender, one that does not is written twice.
-func (l *Ledger) linger(ops []*submitOp) {
-	if !l.behind(ops) {
-		return
-	}
-	end := time.NewTimer(lingerTime)
-	defer end.Stop()
-	for l.behind(ops) {
-		select {
-		case <-l.move:
-		case <-end.C:
-			return
-		}
-	}
-}
-
-func (l *Ledger) behind(ops []*submitOp) bool {
-	if l.lane.Full == nil || time.Since(time.Unix(0, l.lastMove.Load())) > 2*lingerTime {
-		return false
-	}
-	for _, op := range ops { // most calls are about one app, so its first message tells enough
-		if l.backlog.of(op.items[0].app.no).queued > 0 {
-			return true
-		}
-	}
-	return l.lane.Full()
-}
-
-// moved says that results are on disk.
-func (l *Ledger) moved() {
-	l.lastMove.Store(time.Now().UnixNano())
-	select {
-	case l.move <- struct{}{}:
-	default:
-	}
-}
-
 // commitOps runs the transaction. A commit whose answer was lost may have happened: the
 // next try looks for its rows first.
-func (l *Ledger) commitOps(ctx context.Context, ops []*submitOp) error {
+func (l *Ledger) commitOps(ctx context.Context, take func() []*submitOp) error {
 	var b, unknown *submitBatch
 	began, wait := time.Now(), retryFirst
 	for {
 		err := l.together(ctx, rankSubmits, "submit", func(t *txn) error {
-			b = newSubmitBatch(t, ops)
+			b = newSubmitBatch(t, take())
 			return b.run(unknown != nil)
 		})
 		switch {

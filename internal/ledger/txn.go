@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -118,27 +118,28 @@ type turns struct {
 	mu     sync.Mutex // the queue
 	queue  []*turn
 	writer sync.Mutex // whoever holds it runs transactions
-	// submitted is when a transaction of submits ended, unix ns; arrived wakes results that
-	// wait for the next one.
-	submitted atomic.Int64
-	arrived   chan struct{}
+	// waiting is how many submits and results wait for the next transaction, last how many
+	// were in the one before.
+	waiting func() int
+	last    int
 }
 
-// shareTime is how long results may wait for submits to share a commit with. Under load
-// the two would take turns otherwise, each paying for an fsync of its own.
-const shareTime = time.Millisecond
+// gatherTime bounds how long a transaction waits for company.
+const gatherTime = 2 * time.Millisecond
 
-// share waits for the submits that are about to come.
-func (q *turns) share() {
-	if time.Since(time.Unix(0, q.submitted.Load())) > 2*shareTime {
-		return
+// gather lets those run who were answered by the transaction before: under load they come
+// back at once, and one that left without them would leave its fsync to few.
+func (q *turns) gather() {
+	have := q.waiting()
+	for end := time.Now().Add(gatherTime); q.last >= 8 && have < 2*q.last && time.Now().Before(end); {
+		runtime.Gosched()
+		n := q.waiting()
+		if n == have {
+			break
+		}
+		have = n
 	}
-	end := time.NewTimer(shareTime)
-	defer end.Stop()
-	select {
-	case <-q.arrived:
-	case <-end.C:
-	}
+	q.last = have
 }
 
 type turn struct {
@@ -171,16 +172,6 @@ func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn)
 	l.vocabulary.RLock()
 	defer l.vocabulary.RUnlock()
 	mine := &turn{what: what, rank: r, f: f}
-	switch r {
-	case rankResults:
-		l.turns.share()
-	case rankSubmits:
-		defer func() { l.turns.submitted.Store(time.Now().UnixNano()) }()
-		select {
-		case l.turns.arrived <- struct{}{}:
-		default:
-		}
-	}
 	l.turns.mu.Lock()
 	l.turns.queue = append(l.turns.queue, mine)
 	l.turns.mu.Unlock()
@@ -189,6 +180,7 @@ func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn)
 	if mine.done {
 		return mine.err
 	}
+	l.turns.gather()
 	l.turns.mu.Lock()
 	batch := l.turns.queue
 	l.turns.queue = nil
