@@ -36,12 +36,9 @@ type dialect struct {
 	insert func(into string, cols []column, rows [][]any) (string, []any)
 	// list is the right side of a condition that a column is one of the values.
 	list func(vs []any, kind colKind) (string, []any)
-	// values is a table of rows under the given alias, for FROM.
-	values func(alias string, cols []column, rows [][]any) (string, []any)
-	// accepted makes rows of a table v the results of messages that this owner sends.
-	accepted func(v string, owner int64) string
-	// chunk is how many rows one values may have.
-	chunk int
+	// accepted makes the statement that writes results of acceptedColumns, at most chunk of them.
+	accepted func(owner int64, rows [][]any) (string, []any)
+	chunk    int
 	// upsert is the suffix of an insert that replaces columns of the row it finds.
 	upsert func(keys, set []string) string
 
@@ -185,12 +182,6 @@ func listOf(vs []any, _ colKind) (string, []any) {
 	return "IN (?" + strings.Repeat(", ?", n-1) + ")", args
 }
 
-// recordAccepted is the statement of SQLite and PostgreSQL.
-func recordAccepted(v string, owner int64) string {
-	return fmt.Sprintf(`/* ledger.recordAccepted */ UPDATE messages SET state = 5, reason = '', class = 'ok', errcode = 0, errmsg = NULL, msgid = NULLIF(v.msgid, 0), started_at = v.started_at, ended_at = v.ended_at, updated_at = v.ended_at
-		FROM %s WHERE messages.seq = v.seq AND messages.state = 4 AND messages.owner = %d AND messages.attempt = v.attempt AND messages.reserved >= v.need`, v, owner)
-}
-
 func onConflict(keys, set []string) string {
 	for i, c := range set {
 		set[i] = c + " = excluded." + c
@@ -207,7 +198,7 @@ func purgeBySelect(table, keys, cond string) string {
 // one of their own, because they come and go with every message.
 func liveApart(user, template string) string {
 	of := "m.user_no = " + user + " AND m.template_no = " + template
-	return "(" + of + " AND m.state IN (1, 2, 3, 9) OR " + of + " AND m.state = 4)"
+	return "(" + of + " AND (m.state < 4 OR m.state = 9) OR " + of + " AND m.state = 4)"
 }
 
 // resting is the condition of messages in a state in which few stay.

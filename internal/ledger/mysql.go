@@ -22,10 +22,10 @@ func mysqlDialect() *dialect {
 		rewrite: mysqlText,
 		insert:  insertValues,
 		list:    listOf,
-		values:  jsonTable,
-		accepted: func(v string, owner int64) string {
-			return fmt.Sprintf(`/* ledger.recordAccepted */ UPDATE %s STRAIGHT_JOIN messages m ON m.seq = v.seq SET m.state = 5, m.reason = '', m.class = 'ok', m.errcode = 0, m.errmsg = NULL, m.msgid = NULLIF(v.msgid, 0),
-		m.started_at = v.started_at, m.ended_at = v.ended_at, m.updated_at = v.ended_at WHERE m.state = 4 AND m.owner = %d AND m.attempt = v.attempt AND m.reserved >= v.need`, v, owner)
+		accepted: func(owner int64, rows [][]any) (string, []any) {
+			v, args := jsonTable("v", acceptedColumns, rows)
+			return `/* ledger.recordAccepted */ UPDATE ` + v + ` STRAIGHT_JOIN messages m ON m.seq = v.seq SET m.state = 5, m.reason = '', m.class = 'ok', m.errcode = 0, m.errmsg = NULL, m.msgid = NULLIF(v.msgid, 0),
+		m.started_at = v.started_at, m.ended_at = v.ended_at, m.updated_at = v.ended_at WHERE m.state = 4 AND m.owner = ? AND m.attempt = v.attempt AND m.reserved >= v.need`, append(args, owner)
 		},
 		chunk: 1 << 20,
 		upsert: func(_, set []string) string {

@@ -21,17 +21,18 @@ func postgresDialect() *dialect {
 			return into + " (" + names(cols) + ") SELECT * FROM " + from, args
 		},
 		list: func(vs []any, kind colKind) (string, []any) { return "= ANY(?)", []any{array(vs, kind)} },
-		values: func(alias string, cols []column, rows [][]any) (string, []any) {
-			from, args := unnest(cols, rows)
-			return from + " AS " + alias + "(" + names(cols) + ")", args
+		accepted: func(owner int64, rows [][]any) (string, []any) {
+			from, args := unnest(acceptedColumns, rows)
+			return `/* ledger.recordAccepted */ UPDATE messages SET state = 5, reason = '', class = 'ok', errcode = 0, errmsg = NULL, msgid = NULLIF(v.msgid, 0), started_at = v.started_at, ended_at = v.ended_at, updated_at = v.ended_at
+				FROM ` + from + ` AS v(` + names(acceptedColumns) + `) WHERE messages.seq = v.seq AND messages.state = 4 AND messages.owner = ? AND messages.attempt = v.attempt AND messages.reserved >= v.need`, append(args, owner)
 		},
-		accepted: recordAccepted, chunk: 1 << 20,
+		chunk:   1 << 20,
 		upsert:  onConflict,
 		due:     "template_no = ? AND state IN (2, 3)",
 		live:    liveApart,
 		leased:  "state = 4 AND lease_until <= ?",
-		expires: "state IN (1, 2, 3) AND expires_at <= ?",
-		rest:    "state NOT IN (4, 5, 6) AND state = ?",
+		expires: "state < 4 AND expires_at <= ?",
+		rest:    "state NOT BETWEEN 4 AND 6 AND state = ?",
 		hasTag:  "(m.options::jsonb -> 't') @> ?::jsonb",
 		purge:   purgeBySelect,
 		duplicate: func(err error) bool {

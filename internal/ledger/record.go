@@ -136,8 +136,8 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 	}
 	n := int64(0)
 	for part := range slices.Chunk(rows, t.l.d.chunk) {
-		from, args := t.l.d.values("v", acceptedColumns, part)
-		some, err := t.exec(t.l.d.accepted(from, t.l.owner), args...)
+		q, args := t.l.d.accepted(t.l.owner, part)
+		some, err := t.exec(q, args...)
 		if err != nil {
 			return nil, err
 		}

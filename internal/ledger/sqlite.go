@@ -15,23 +15,16 @@ import (
 func sqliteDialect() *dialect {
 	return &dialect{
 		name: "sqlite", goose: goose.DialectSQLite3, alone: true, begin: "BEGIN IMMEDIATE", prepare: true, most: 64,
-		rewrite: func(q string) string { return q },
-		insert:  insertValues,
-		list:    listOf,
-		values: func(alias string, cols []column, rows [][]any) (string, []any) {
-			as := make([]string, len(cols))
-			for i, c := range cols {
-				as[i] = fmt.Sprintf("column%d AS %s", i+1, c.name)
-			}
-			return "(SELECT " + strings.Join(as, ", ") + " FROM (VALUES " + tuples(len(rows), len(cols)) + ")) " + alias, flat(rows)
-		},
-		accepted: recordAccepted, chunk: 64,
+		rewrite:  failing,
+		insert:   insertValues,
+		list:     listOf,
+		accepted: acceptedRow, chunk: 1,
 		upsert:  onConflict,
 		due:     "template_no = ? AND state IN (2, 3)",
 		live:    liveApart,
 		leased:  "state = 4 AND lease_until <= ?",
-		expires: "state IN (1, 2, 3) AND expires_at <= ?",
-		rest:    "state NOT IN (4, 5, 6) AND state = ?",
+		expires: "state < 4 AND expires_at <= ?",
+		rest:    "state NOT BETWEEN 4 AND 6 AND state = ?",
 		hasTag:  "EXISTS (SELECT 1 FROM json_each(m.options, '$.t') j WHERE j.value = json_extract(?, '$'))",
 		purge:   purgeBySelect,
 		duplicate: func(err error) bool {
@@ -39,6 +32,23 @@ func sqliteDialect() *dialect {
 			return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 		},
 	}
+}
+
+// acceptedRow writes one result: for several SQLite would make two tables, of the rows and
+// of what becomes of them.
+func acceptedRow(owner int64, rows [][]any) (string, []any) {
+	r := rows[0]
+	seq, attempt, need, msgid, started, ended := r[0], r[1], r[2], r[3], r[4], r[5]
+	return `/* ledger.recordAccepted */ UPDATE messages SET state = 5, reason = '', class = 'ok', errcode = 0, errmsg = NULL, msgid = NULLIF(?, 0), started_at = ?, ended_at = ?, updated_at = ?
+		WHERE seq = ? AND state = 4 AND owner = ? AND attempt = ? AND reserved >= ?`, []any{msgid, started, ended, ended, seq, owner, attempt, need}
+}
+
+// failing makes a statement that fails leave what it did so far to the rollback of its
+// transaction, which follows every failure. Else SQLite copies each page before a statement
+// of several rows first touches it.
+func failing(query string) string {
+	query = strings.Replace(query, "*/ INSERT INTO", "*/ INSERT OR FAIL INTO", 1)
+	return strings.Replace(query, "*/ UPDATE ", "*/ UPDATE OR FAIL ", 1)
 }
 
 // openSQLite opens the file for the one writer or for the pool of readers. Every commit

@@ -156,12 +156,12 @@ CREATE UNIQUE INDEX messages_id ON messages (id);
 -- By template, so that the backlog of a paused one is never read; with the user, so that
 -- rows of busy users are passed over without being read.
 CREATE INDEX messages_due ON messages (template_no, priority, due_at, seq, user_no, state) WHERE state IN (2, 3);
-CREATE INDEX messages_expiry ON messages (expires_at) WHERE state IN (1, 2, 3);
-CREATE INDEX messages_live ON messages (user_no, template_no) WHERE state IN (1, 2, 3, 9);
+CREATE INDEX messages_expiry ON messages (expires_at) WHERE state < 4;
+CREATE INDEX messages_live ON messages (user_no, template_no) WHERE state < 4 OR state = 9;
 -- Apart, because every message comes here and goes: this one stays as small as what is under way.
 CREATE INDEX messages_sending ON messages (user_no, template_no, lease_until) WHERE state = 4;
 CREATE INDEX messages_resend ON messages (resend_at) WHERE resend_at IS NOT NULL;
-CREATE INDEX messages_rest ON messages (state, id) WHERE state NOT IN (4, 5, 6);
+CREATE INDEX messages_rest ON messages (state, id) WHERE state NOT BETWEEN 4 AND 6;
 
 CREATE TABLE attempts (
   seq        bigint NOT NULL,
