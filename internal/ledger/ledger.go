@@ -138,6 +138,11 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err := migrateUp(ctx, l.d, w); err != nil {
 		return err
 	}
+	if l.d.alone {
+		if err := growWAL(source); err != nil {
+			return err
+		}
+	}
 	if err := l.heartbeat(ctx); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/pressly/goose/v3"
@@ -51,6 +52,33 @@ func failing(query string) string {
 	return strings.Replace(query, "*/ UPDATE ", "*/ UPDATE OR FAIL ", 1)
 }
 
+// walPages is how large the log grows before its pages go home to the database file: the
+// fewer times, the more of them have been written over meanwhile.
+const walPages = 20_000
+
+// growWAL gives the log its size beforehand: syncing a file that has grown costs more than
+// syncing what was written into it. Zeros at its end are no frames to SQLite. A disk that has
+// no room for it does without.
+func growWAL(path string) error {
+	f, err := os.OpenFile(path+"-wal", os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("grow the write-ahead log: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("grow the write-ahead log: %w", err)
+	}
+	const size = walPages * (4096 + 24)
+	for at, zeros := info.Size(), make([]byte, 1<<20); at < size; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros, at); err != nil {
+			_ = f.Truncate(info.Size())
+			return nil
+		}
+	}
+	return f.Sync()
+}
+
 // openSQLite opens the file for the one writer or for the pool of readers. Every commit
 // is a full fsync; there is no faster mode that could lose an accepted message.
 func openSQLite(path string, writer bool) (*sql.DB, error) {
@@ -58,7 +86,7 @@ func openSQLite(path string, writer bool) (*sql.DB, error) {
 	q.Add("_pragma", "busy_timeout(10000)")
 	q.Add("_pragma", "journal_mode(WAL)")
 	q.Add("_pragma", "synchronous(FULL)")
-	q.Add("_pragma", "wal_autocheckpoint(20000)")
+	q.Add("_pragma", fmt.Sprintf("wal_autocheckpoint(%d)", walPages))
 	q.Add("_pragma", "cache_size(-65536)")
 	q.Add("_pragma", "temp_store(MEMORY)")
 	if !writer {
