@@ -47,6 +47,7 @@ type dialect struct {
 	due, leased, expires, rest string
 	live                       func(user, template string) string // of messages m
 
+	folded string // of a grant: the youngest message that its row knows of (pledge.go)
 	hasTag string // condition: a message's options name the tag
 	purge  func(table, keys, cond string) string
 

@@ -64,8 +64,8 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 		// Every template of every user: a few rows more than asked for, found by the key.
 		us, args := t.l.d.list(users, kindInt)
 		ts, more := t.l.d.list(templates, kindInt)
-		err := t.rows(`/* ledger.lockGrants */ SELECT user_no, template_no, exact, standing, available, taken, voided, zero_at FROM grants WHERE user_no `+us+` AND template_no `+ts+` ORDER BY user_no, template_no`+t.l.d.lock,
-			append(args, more...), func(r *sql.Rows) error { return scanGrant(r, gs, keys) })
+		err := t.rows(`/* ledger.lockGrants */ SELECT user_no, template_no, exact, standing, available, taken, voided, zero_at, `+t.l.d.folded+` FROM grants WHERE user_no `+us+` AND template_no `+ts+` ORDER BY user_no, template_no`+t.l.d.lock,
+			append(args, more...), func(r *sql.Rows) error { return t.scanGrant(r, gs, keys) })
 		if err != nil {
 			return err
 		}
@@ -73,11 +73,11 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 	return nil
 }
 
-func scanGrant(r *sql.Rows, gs grants, keys map[grantKey]hongyan.TemplateKind) error {
+func (t *txn) scanGrant(r *sql.Rows, gs grants, keys map[grantKey]hongyan.TemplateKind) error {
 	var k grantKey
 	var row grantRow
-	var exact, standing int64
-	err := r.Scan(&k.user, &k.template, &exact, &standing, &row.Available, &row.Taken, &row.Voided, &row.zeroAt)
+	var exact, standing, folded int64
+	err := r.Scan(&k.user, &k.template, &exact, &standing, &row.Available, &row.Taken, &row.Voided, &row.zeroAt, &folded)
 	g := gs[k]
 	if _, asked := keys[k]; err != nil || !asked || g.stored {
 		return err
@@ -87,15 +87,24 @@ func scanGrant(r *sql.Rows, gs grants, keys map[grantKey]hongyan.TemplateKind) e
 	if exact == 1 {
 		row.Baseline = hongyan.BaselineExact
 	}
+	row.Take(t.l.pledges.of(k, folded))
 	*g = row
 	return nil
 }
 
-var grantColumns = ints("user_no template_no exact standing available taken voided zero_at updated_at")
+var (
+	grantColumns  = ints("user_no template_no exact standing available taken voided zero_at updated_at")
+	foldedColumns = append(slices.Clone(grantColumns), ints("folded")...)
+)
 
 // flush writes the rows that changed, in key order.
 func (t *txn) flush(gs grants) error {
 	var stored, fresh [][]any
+	var keys []grantKey
+	columns, set := grantColumns, []string{"exact", "standing", "available", "taken", "voided", "zero_at", "updated_at"}
+	if t.l.d.alone {
+		columns, set = foldedColumns, append(set, "folded")
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(gs), byGrantKey) {
 		g := gs[k]
 		if !g.dirty {
@@ -106,6 +115,10 @@ func (t *txn) flush(gs grants) error {
 			exact = 1
 		}
 		row := []any{k.user, k.template, exact, code(standingWords, g.Standing), g.Available, g.Taken, g.Voided, g.zeroAt, t.now}
+		if t.l.d.alone {
+			row = append(row, t.l.seqs.last())
+			keys = append(keys, k)
+		}
 		if g.stored || t.l.d.alone {
 			stored = append(stored, row)
 		} else {
@@ -119,8 +132,10 @@ func (t *txn) flush(gs grants) error {
 		}
 		return err
 	}
-	return t.insertRows(`/* ledger.flush */ INSERT INTO grants`, grantColumns, stored,
-		t.l.d.upsert([]string{"user_no", "template_no"}, []string{"exact", "standing", "available", "taken", "voided", "zero_at", "updated_at"}))
+	if len(keys) > 0 {
+		t.after = append(t.after, func() { t.l.pledges.done(keys) })
+	}
+	return t.insertRows(`/* ledger.flush */ INSERT INTO grants`, columns, stored, t.l.d.upsert([]string{"user_no", "template_no"}, set))
 }
 
 // entry is one change of a grant's history.

@@ -52,8 +52,13 @@ func (j *Job) Fresh() bool { return !j.claimed }
 func (j *Job) Probe() bool { return j.probe }
 
 // lingerTime is how long a submit may wait for the senders: a row that finds a place goes
-// straight to its sender, one that does not is written and read once more.
-const lingerTime = 2 * time.Millisecond
+// straight to its sender, one that does not is written and read once more. While results
+// come in, the wait is worth a little more.
+const (
+	lingerTime  = 2 * time.Millisecond
+	lingerLong  = 10 * time.Millisecond
+	lingerMoved = 5 * time.Millisecond // since the last results
+)
 
 // ready is how many of the waiting submits find their place among the senders, or have
 // waited long enough for one. The others stay behind, in the order they came.
@@ -62,7 +67,11 @@ func (l *Ledger) ready(queue []waiting[*submitOp]) int {
 		return len(queue)
 	}
 	free := make(map[int64]int, 1)
-	patient := time.Now().Add(-lingerTime).UnixNano()
+	now := time.Now().UnixNano()
+	patient := now - int64(lingerTime)
+	if now-l.moved.Load() < int64(lingerMoved) {
+		patient = now - int64(lingerLong)
+	}
 	for i, w := range queue {
 		if w.since < patient {
 			continue

@@ -78,11 +78,14 @@ type Ledger struct {
 	// folded is the time of the newest id that the index by user has, ms: new ids must be later.
 	folded atomic.Int64
 
+	// moved is when results were last committed, unix ns.
+	moved   atomic.Int64
 	submits *committer[*submitOp]
 	results *committer[*result]
 	lane    Lane
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
+	pledges pledges
 	backlog backlog
 	idem    idemLocks
 	nudge   atomic.Pointer[func()]
@@ -155,7 +158,7 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err := l.reload(ctx); err != nil {
 		return err
 	}
-	if err := l.readFolded(ctx); err != nil {
+	if err := l.readMarks(ctx); err != nil {
 		return err
 	}
 	return l.recount(ctx)

@@ -42,6 +42,7 @@ func mysqlDialect() *dialect {
 		leased:  "leased_until <= ?",
 		expires: "ends_at <= ?",
 		rest:    "rest_state = ?",
+		folded:  "0",
 		hasTag:  "JSON_CONTAINS(m.options, ?, '$.t')",
 		purge: func(table, _, cond string) string {
 			return `/* ledger.purge */ DELETE FROM ` + table + ` WHERE ` + cond + ` LIMIT 1000`

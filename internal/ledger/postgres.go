@@ -33,6 +33,7 @@ func postgresDialect() *dialect {
 		leased:  "state = 4 AND lease_until <= ?",
 		expires: "state < 4 AND expires_at <= ?",
 		rest:    "state NOT BETWEEN 4 AND 6 AND state = ?",
+		folded:  "0",
 		hasTag:  "(m.options::jsonb -> 't') @> ?::jsonb",
 		purge:   purgeBySelect,
 		duplicate: func(err error) bool {

@@ -152,6 +152,9 @@ func (l *Ledger) preload(ctx context.Context, p *Preloaded) error {
 	begin = append(begin,
 		`INSERT INTO sequences (name, next) VALUES ('users', {n} + 1), ('messages', {n} + 1)`+l.d.upsert([]string{"name"}, []string{"next"}),
 		`INSERT INTO meta (name, value) VALUES ('user_messages', `+x.ulid(`{end}`, `{n}`)+`)`+l.d.upsert([]string{"name"}, []string{"value"}))
+	if l.d.alone {
+		begin = append(begin, `INSERT INTO meta (name, value) VALUES ('grants_folded', CAST({n} AS BLOB))`+l.d.upsert([]string{"name"}, []string{"value"}))
+	}
 	if err := execAll(ctx, s.conn, begin, numbers); err != nil {
 		return err
 	}
@@ -168,10 +171,7 @@ func (l *Ledger) preload(ctx context.Context, p *Preloaded) error {
 			return err
 		}
 	}
-	l.seqs.mu.Lock()
-	clear(l.seqs.m) // blocks from before
-	l.seqs.mu.Unlock()
-	return l.readFolded(ctx)
+	return l.readMarks(ctx)
 }
 
 // preloadNumbers checks p and knows every number in braces but first and last.

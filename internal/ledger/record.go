@@ -109,6 +109,7 @@ func (t *txn) settle(batch []*result) {
 	t.after = append(t.after, func() {
 		l.busy.release(jobs...)
 		each(l.lane.Settled, 1)
+		l.moved.Store(time.Now().UnixNano())
 		l.submits.nudge()
 	})
 }

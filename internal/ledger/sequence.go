@@ -1,6 +1,10 @@
 package ledger
 
 import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -8,6 +12,27 @@ import (
 type sequences struct {
 	mu sync.Mutex
 	m  map[string]*block
+	// message is the greatest key that a message may have so far.
+	message int64
+}
+
+// last is the greatest key that a message may have so far: later ones have greater.
+func (s *sequences) last() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.message
+}
+
+// readLast reads it at start.
+func (l *Ledger) readLast(ctx context.Context) error {
+	l.seqs.mu.Lock()
+	defer l.seqs.mu.Unlock()
+	clear(l.seqs.m)
+	err := l.rdb.QueryRowContext(ctx, `/* ledger.readLast */ SELECT next - 1 FROM sequences WHERE name = 'messages'`).Scan(&l.seqs.message)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("read the last key: %w", err)
+	}
+	return nil
 }
 
 type block struct{ next, end int64 }
@@ -29,9 +54,11 @@ func (t *txn) nextNo(name string) (int64, error) {
 			s.m = make(map[string]*block)
 		}
 		s.m[name] = b
+		was := s.message
 		t.undo = append(t.undo, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			s.message = was     // the same keys are handed out again, where one process writes
 			if s.m[name] == b { // another transaction may have taken the next one since
 				delete(s.m, name)
 			}
@@ -39,6 +66,9 @@ func (t *txn) nextNo(name string) (int64, error) {
 	}
 	v := b.next
 	b.next++
+	if name == "messages" {
+		s.message = v
+	}
 	return v, nil
 }
 

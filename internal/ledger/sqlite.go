@@ -26,6 +26,7 @@ func sqliteDialect() *dialect {
 		leased:  "state = 4 AND lease_until <= ?",
 		expires: "state < 4 AND expires_at <= ?",
 		rest:    "state NOT BETWEEN 4 AND 6 AND state = ?",
+		folded:  "folded",
 		hasTag:  "EXISTS (SELECT 1 FROM json_each(m.options, '$.t') j WHERE j.value = json_extract(?, '$'))",
 		purge:   purgeBySelect,
 		duplicate: func(err error) bool {

@@ -31,6 +31,8 @@ type submitBatch struct {
 	// undelivered are the jobs of a try that was rolled back, or may have been.
 	undelivered []*Job
 	kept        map[*submitItem]SubmitResult // what it answered, while its commit is unknown
+	// pledging: grants that are only taken are not written (pledge.go).
+	pledging bool
 }
 
 type userKey struct {
@@ -41,11 +43,13 @@ type userKey struct {
 func newSubmitBatch(t *txn, ops []*submitOp) *submitBatch {
 	b := &submitBatch{l: t.l, t: t, ops: ops, gs: make(grants), users: make(map[userKey]int64), fresh: make(map[userKey]bool), dedup: make(map[dedupKey]*dedupRow),
 		apps: make(map[int64]*batchApp), count: make(map[int64]int), held: make(map[grantKey]int)}
+	b.pledging = t.l.d.alone
 	for _, op := range ops {
 		op.err = nil
 		for _, it := range op.items {
 			it.result, it.row = SubmitResult{}, nil
 			b.count[it.app.no]++
+			b.pledging = b.pledging && it.report == nil // a report writes rows, and its own goes first
 		}
 	}
 	return b
@@ -410,7 +414,7 @@ func (b *submitBatch) admit(it *submitItem, app *appEntry, row *newRow, k grantK
 	}
 	switch g.Admit(m.OnNoGrant) {
 	case hongyan.AdmitReserved:
-		row.reserve, g.dirty = 1, true
+		row.reserve, g.dirty = 1, g.dirty || !b.pledging
 	case hongyan.AdmitRefused:
 		return noGrant(m)
 	case hongyan.AdmitHeld:
@@ -498,6 +502,13 @@ func (b *submitBatch) settle(committed bool) {
 	if !committed {
 		b.takeBack(b.jobs)
 		b.undelivered, b.jobs = b.jobs, nil
+	}
+	if committed && b.pledging {
+		b.items(func(it *submitItem) {
+			if it.row != nil && it.row.reserve > 0 {
+				b.l.pledges.add(b.key(it), it.row.reserve, it.row.seq)
+			}
+		})
 	}
 	queued := false
 	for no, x := range b.apps {

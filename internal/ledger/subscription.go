@@ -35,7 +35,7 @@ func (l *Ledger) Subscription(ctx context.Context, id hongyan.AppID, openid hong
 }
 
 func (d *dialect) subscriptionSQL() string {
-	return `SELECT u.no, t.no, u.openid, t.template_id, t.kind, g.exact, g.standing, g.available, g.taken, g.voided, g.updated_at,
+	return `SELECT u.no, t.no, u.openid, t.template_id, t.kind, g.exact, g.standing, g.available, g.taken, g.voided, g.updated_at, ` + d.folded + `,
 	(SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE ` + d.live("g.user_no", "g.template_no") + `)
 	FROM grants g JOIN users u ON u.no = g.user_no JOIN templates t ON t.no = g.template_no `
 }
@@ -44,11 +44,12 @@ func (d *dialect) oneSubscription() string {
 	return `/* ledger.subscription */ ` + d.subscriptionSQL() + `WHERE g.user_no = ? AND g.template_no = ?`
 }
 
-func scanSubscription(r interface{ Scan(...any) error }, app hongyan.AppID) (hongyan.Subscription, grantKey, error) {
+func (l *Ledger) scanSubscription(r scanner, app hongyan.AppID) (hongyan.Subscription, grantKey, error) {
 	s := hongyan.Subscription{App: app}
 	var k grantKey
-	var kind, exact, standing, updated int64
-	err := r.Scan(&k.user, &k.template, &s.OpenID, &s.TemplateID, &kind, &exact, &standing, &s.Available, &s.Taken, &s.Voided, &updated, &s.Reserved)
+	var kind, exact, standing, updated, folded int64
+	err := r.Scan(&k.user, &k.template, &s.OpenID, &s.TemplateID, &kind, &exact, &standing, &s.Available, &s.Taken, &s.Voided, &updated, &folded, &s.Reserved)
+	s.Take(l.pledges.of(k, folded))
 	s.Kind, s.Standing, s.UpdatedAt = kindWord(kind), word(standingWords, standing), at(updated)
 	s.Baseline = hongyan.BaselineUnknown
 	if exact == 1 {
@@ -59,7 +60,7 @@ func scanSubscription(r interface{ Scan(...any) error }, app hongyan.AppID) (hon
 }
 
 func (l *Ledger) subscription(ctx context.Context, a *appEntry, k grantKey) (hongyan.Subscription, error) {
-	s, _, err := scanSubscription(l.rdb.QueryRowContext(ctx, l.d.oneSubscription(), k.user, k.template), a.app.AppID)
+	s, _, err := l.scanSubscription(l.rdb.QueryRowContext(ctx, l.d.oneSubscription(), k.user, k.template), a.app.AppID)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = l.rdb.QueryRowContext(ctx, `/* ledger.subscription */ SELECT u.openid, t.template_id FROM users u, templates t WHERE u.no = ? AND t.no = ?`, k.user, k.template).Scan(&s.OpenID, &s.TemplateID)
 		s.Kind = a.lookup(s.TemplateID).template.Kind
@@ -127,7 +128,7 @@ func (l *Ledger) Subscriptions(ctx context.Context, id hongyan.AppID, openid hon
 	var last grantKey
 	next := ""
 	err = eachRow(rs, func(r *sql.Rows) error {
-		s, k, err := scanSubscription(r, id)
+		s, k, err := l.scanSubscription(r, id)
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,11 @@ func (l *Ledger) upkeep(ctx context.Context) {
 		if err := l.Sweep(ctx); err != nil && ctx.Err() == nil {
 			l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
 		}
+		if l.pledges.due() {
+			if err := l.foldPledges(ctx); err != nil && ctx.Err() == nil {
+				l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
+			}
+		}
 		if time.Since(slow) > 10*time.Second {
 			slow = time.Now()
 			if err := l.purge(ctx); err != nil && ctx.Err() == nil {
@@ -275,9 +280,21 @@ func (l *Ledger) purge(ctx context.Context) error {
 	return l.fold(ctx)
 }
 
-// Fold brings the index by user up to date. The server calls it by itself; tests that list
-// by openid call it to see both sides of its watermark.
-func (l *Ledger) Fold(ctx context.Context) error { return l.fold(ctx) }
+// Fold brings what is written in sorted batches up to date: the index by user, and grants
+// that messages hold. The server calls it by itself; tests and benchmarks see both sides of it.
+func (l *Ledger) Fold(ctx context.Context) error {
+	return errors.Join(l.foldPledges(ctx), l.fold(ctx))
+}
+
+// readMarks reads how far the keys of messages, the pledges and the index by user have come.
+func (l *Ledger) readMarks(ctx context.Context) error {
+	for _, read := range []func(context.Context) error{l.readLast, l.readPledges, l.readFolded} {
+		if err := read(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // readFolded reads how far the index by user has come.
 func (l *Ledger) readFolded(ctx context.Context) error {

@@ -49,7 +49,7 @@ func Model(t *testing.T, open func(testing.TB) *Database, most int) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"tap": m.tap, "report": m.report, "repeat report": m.reportAgain, "reject": m.reject, "adjust": m.adjust,
 			"submit": m.submit, "submit ": m.submit, "claim": m.claim, "claim ": m.claim, "call": m.call, "call ": m.call, "record": m.record, "record ": m.record,
-			"give back": m.giveBack, "cancel": m.cancel, "resolve": m.resolve, "wait": m.wait, "crash": m.crash,
+			"give back": m.giveBack, "cancel": m.cancel, "resolve": m.resolve, "wait": m.wait, "crash": m.crash, "fold": m.fold,
 		})
 		m.finish()
 	})

@@ -403,6 +403,12 @@ func (m *model) wait(rt *rapid.T) {
 	m.tick(d)
 }
 
+// fold writes what submits left to be written in sorted batches, which nobody may notice.
+func (m *model) fold(*rapid.T) {
+	m.must(m.Fold(context.Background()))
+	m.settle("fold", nil)
+}
+
 // crash kills the process: calls under way are forgotten, what they spent is not.
 func (m *model) crash(rt *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(rt, "really") > 0 {

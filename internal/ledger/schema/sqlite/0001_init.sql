@@ -75,7 +75,7 @@ CREATE TABLE users (
   UNIQUE (app_no, external_id)
 );
 
--- Narrow on purpose: every submit that reserves writes one of these pages.
+-- Narrow on purpose. A count is this row less what messages younger than folded hold.
 CREATE TABLE grants (
   user_no     INTEGER NOT NULL,
   template_no INTEGER NOT NULL,
@@ -86,6 +86,7 @@ CREATE TABLE grants (
   voided      INTEGER NOT NULL,
   zero_at     INTEGER NOT NULL,    -- WeChat had none then: begin of the latest attempt answered 43101 (or a reject, where the app voids on it)
   updated_at  INTEGER NOT NULL,
+  folded      INTEGER NOT NULL DEFAULT 0, -- greatest seq of a message when the row was written
   PRIMARY KEY (user_no, template_no)
 ) WITHOUT ROWID;
 
