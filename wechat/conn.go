@@ -85,12 +85,9 @@ func (cn *conn) quiet(deadline time.Time) bool {
 // past is a deadline that makes reads and writes fail at once.
 var past = time.Unix(1, 0)
 
-// exchange writes one request and reads one answer. keep says that the
-// connection is fit for another.
-func (cn *conn) exchange(ctx context.Context, deadline time.Time, req []byte, resp *fasthttp.Response) (keep bool, err error) {
-	if err := cn.raw.SetDeadline(deadline); err != nil {
-		return false, err
-	}
+// exchange writes one request and reads one answer, within the connection's deadline. keep
+// says that it is fit for another.
+func (cn *conn) exchange(ctx context.Context, req []byte, resp *fasthttp.Response) (keep bool, err error) {
 	stop := cn.failOnDone(ctx)
 	defer func() {
 		// The interruption may be running still and spoil the next call's deadline.

@@ -57,7 +57,7 @@ func (p *pool) exchange(ctx context.Context, timeout time.Duration, req []byte, 
 		return false, err
 	}
 	before := cn.raw.written
-	keep, err := cn.exchange(ctx, deadline, req, resp)
+	keep, err := cn.exchange(ctx, req, resp)
 	wrote = cn.raw.written != before
 	if keep {
 		p.put(cn)
@@ -96,13 +96,21 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time) error {
 
 func (p *pool) release() { <-p.slots }
 
-// get returns a connection that nobody else uses and that looked alive a moment
-// ago, or a new one.
+// get returns a connection with this deadline that nobody else uses and that looked alive a
+// moment ago, or a new one.
 func (p *pool) get(ctx context.Context, deadline time.Time) (*conn, error) {
 	for {
 		cn := p.pop()
 		if cn == nil {
-			return p.dialer.dial(ctx, deadline)
+			cn, err := p.dialer.dial(ctx, deadline)
+			if err != nil {
+				return nil, err
+			}
+			if err := cn.raw.SetDeadline(deadline); err != nil {
+				cn.close()
+				return nil, err
+			}
+			return cn, nil
 		}
 		if cn.quiet(deadline) {
 			return cn, nil

@@ -28,10 +28,13 @@ type streaks struct {
 // react does what an outcome means around its message: pauses, pace, rest, marks. It may
 // sharpen the outcome (a third user who is "limited" shows that it is the account).
 func (l *lane) react(ctx context.Context, j *ledger.Job, o *hongyan.Outcome) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
 	now := l.d.now()
 	l.count(j, o, now)
+	if o.Class == hongyan.OutcomeOK && !j.Probe() {
+		return // nearly always
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	switch o.Class {
 	case hongyan.OutcomeBusy:
 		l.pace.slow(now)

@@ -32,7 +32,7 @@ func (l *lane) attempt(ctx context.Context, j *ledger.Job) hongyan.Outcome {
 	if o, ok := l.mayCall(j); !ok {
 		return o
 	}
-	token, err := l.token(ctx, j)
+	token, err := l.token(ctx)
 	if err != nil {
 		return tokenOutcome(err)
 	}
@@ -44,7 +44,7 @@ func (l *lane) attempt(ctx context.Context, j *ledger.Job) hongyan.Outcome {
 	if err := l.d.cfg.Tokens.Refused(ctx, string(l.id), token, o.Errcode); err != nil {
 		return o
 	}
-	next, err := l.token(ctx, j)
+	next, err := l.token(ctx)
 	if err != nil {
 		return tokenOutcome(err)
 	}
@@ -108,10 +108,10 @@ func held(app hongyan.App, template string) bool {
 	return false
 }
 
-// token waits for the app's token, but never into the time the call needs.
-func (l *lane) token(ctx context.Context, j *ledger.Job) (string, error) {
-	ctx, cancel := context.WithDeadline(ctx, j.Deadline.Add(-ledger.LeaseMargin))
-	defer cancel()
+// token waits for the app's token. The source bounds its waits by itself, and what is left
+// of the lease is looked at again before the write: a timer for each call would cost more
+// than the token.
+func (l *lane) token(ctx context.Context) (string, error) {
 	return l.d.cfg.Tokens.AccessToken(ctx, string(l.id))
 }
 
@@ -144,10 +144,8 @@ func (l *lane) call(ctx context.Context, j *ledger.Job, token string) hongyan.Ou
 }
 
 func (l *lane) callOne(ctx context.Context, c *wechat.Client, j *ledger.Job, token string) hongyan.Outcome {
-	ctx, cancel := context.WithTimeout(ctx, ledger.CallTimeout)
-	defer cancel()
 	m := &j.Message
-	started := time.Now()
+	started := time.Now() // the client has the call's time-out
 	at := l.d.now()
 	res, err := c.SendSubscribeMessage(ctx, token, wireMessage(m))
 	took := time.Since(started)
