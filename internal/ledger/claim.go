@@ -125,7 +125,7 @@ func (t *txn) waiting(seqs []any) ([]*row, error) {
 	if t.l.d.skip != "" {
 		list, args := t.l.d.list(seqs, kindInt)
 		seqs = nil
-		err := t.rows(`/* ledger.waiting */ SELECT seq FROM messages WHERE seq `+list+` AND state IN (2, 3) ORDER BY seq`+t.l.d.skip, args, func(r *sql.Rows) error {
+		err := t.rows(`/* ledger.waiting */ SELECT seq FROM messages WHERE seq `+list+` AND state + 0 IN (2, 3) ORDER BY seq`+t.l.d.skip, args, func(r *sql.Rows) error {
 			var seq int64
 			err := r.Scan(&seq)
 			seqs = append(seqs, seq)
@@ -137,7 +137,7 @@ func (t *txn) waiting(seqs []any) ([]*row, error) {
 	}
 	var out []*row
 	list, args := t.l.d.list(seqs, kindInt)
-	err := t.rows(`/* ledger.waiting */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state IN (2, 3)`, args, func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.waiting */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state + 0 IN (2, 3)`, args, func(r *sql.Rows) error {
 		w, err := t.l.scanMessage(r)
 		out = append(out, w)
 		return err
@@ -166,7 +166,7 @@ func (c *claimBatch) lease(rows []*row, users map[int64]int64) error {
 		return err
 	}
 	list, args := t.l.d.list(seqs, kindInt)
-	n, err := t.exec(`/* ledger.lease */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq `+list+` AND state IN (2, 3)`,
+	n, err := t.exec(`/* ledger.lease */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq `+list+` AND state + 0 IN (2, 3)`,
 		append([]any{t.l.owner, ms(c.jobs[0].LeaseUntil), t.now, t.now}, args...)...)
 	if err == nil && n != int64(len(seqs)) {
 		err = fmt.Errorf("leased %d of %d messages: %w", n, len(seqs), errAgain)

@@ -14,7 +14,9 @@ import (
 	"github.com/hongyan-push/hongyan"
 )
 
-// dialect is what differs between the databases. Every statement is written once, with `?`
+// dialect is what differs between the databases. A statement that finds its rows by seq says
+// `state + 0` where it means a state, so that no planner takes an index of that state for the
+// shorter way: it may be, while it is empty, and the plan is kept. Every statement is written once, with `?`
 // for its values and `ON CONFLICT … DO NOTHING` for an insert that may find its row there;
 // rewrite makes each database's own text of it.
 type dialect struct {

@@ -201,7 +201,7 @@ func (t *txn) serve(k grantKey, g *grantRow, obtained int64) error {
 			if g.Available <= 0 || !m.unbacked(obtained) {
 				continue
 			}
-			n, err := t.exec(`/* ledger.serve */ UPDATE messages SET reserved = 1 WHERE seq = ? AND reserved = 0 AND state IN (2, 3, 4, 9)`, m.seq)
+			n, err := t.exec(`/* ledger.serve */ UPDATE messages SET reserved = 1 WHERE seq = ? AND reserved = 0 AND state + 0 IN (2, 3, 4, 9)`, m.seq)
 			if err != nil {
 				return err
 			}
@@ -258,7 +258,7 @@ func (t *txn) releaseHeld(seq int64, reserve bool) (int64, error) {
 	if reserve {
 		reserved = 1
 	}
-	n, err := t.exec(`/* ledger.releaseHeld */ UPDATE messages SET state = ?, reserved = ?, expires_at = ?, updated_at = ? WHERE seq = ? AND state = 1`, state, reserved, expires, t.now, seq)
+	n, err := t.exec(`/* ledger.releaseHeld */ UPDATE messages SET state = ?, reserved = ?, expires_at = ?, updated_at = ? WHERE seq = ? AND state + 0 = 1`, state, reserved, expires, t.now, seq)
 	t.after = append(t.after, t.l.nudgeDue)
 	return n, err
 }

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/hongyan-push/hongyan"
 )
 
 // Where one process writes (SQLite), a submit that only takes a grant does not write the
@@ -45,6 +43,13 @@ func (p *pledges) of(k grantKey, folded int64) (n int64) {
 		}
 	}
 	return n
+}
+
+// get is what is pledged of a grant, nothing if its row has been written.
+func (p *pledges) get(k grantKey) pledge {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now[k]
 }
 
 // add enters the grant that the message seq holds.
@@ -139,18 +144,18 @@ func (l *Ledger) foldPledges(ctx context.Context) error {
 	}
 	for part := range slices.Chunk(keys, pledgesChunk) {
 		if err := l.write(ctx, "fold pledges", func(t *txn) error {
-			kinds := make(map[grantKey]hongyan.TemplateKind, len(part))
 			for _, k := range part {
-				kinds[k] = ""
+				p := t.l.pledges.get(k)
+				if p.n == 0 {
+					continue
+				}
+				if _, err := t.exec(`/* ledger.foldPledges */ UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
+					p.n, p.n, p.seq, t.now, k.user, k.template); err != nil {
+					return err
+				}
 			}
-			gs := make(grants)
-			if err := t.lockGrants(gs, kinds); err != nil {
-				return err
-			}
-			for _, g := range gs {
-				g.dirty = true
-			}
-			return t.flush(gs)
+			t.after = append(t.after, func() { t.l.pledges.done(part) })
+			return nil
 		}); err != nil {
 			return err
 		}

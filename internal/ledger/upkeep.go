@@ -168,7 +168,7 @@ func (t *txn) takeOver(w *row) error {
 		resend = t.now + resendAfter.Milliseconds()
 	}
 	n, err := t.exec(`/* ledger.takeOver */ UPDATE messages SET state = 9, reason = ?, class = ?, errmsg = 'no result came before the lease ended', ended_at = ?,
-		resend_at = ?, flags = flags | 1, updated_at = ? WHERE seq = ? AND state = 4 AND lease_until <= ?`,
+		resend_at = ?, flags = flags | 1, updated_at = ? WHERE seq = ? AND state + 0 = 4 AND lease_until <= ?`,
 		string(hongyan.CodeWeChatUnclear), string(hongyan.OutcomeUnclear), t.now, resend, t.now, w.seq, t.now-takeoverAfter.Milliseconds())
 	if err == nil && n > 0 {
 		t.after = append(t.after, func() { t.l.busy.drop(w.user) }) // settled: the user's next message may go

@@ -72,8 +72,8 @@ CREATE TABLE IF NOT EXISTS users (
   first_login_at BIGINT NOT NULL DEFAULT 0,
   last_login_at  BIGINT NOT NULL DEFAULT 0,
   created_at     BIGINT NOT NULL,
-  UNIQUE (app_no, openid),
-  UNIQUE (app_no, external_id)
+  UNIQUE (openid, app_no),
+  UNIQUE (external_id, app_no)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Narrow on purpose: every submit that reserves writes one of these pages.

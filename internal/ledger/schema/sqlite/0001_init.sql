@@ -71,9 +71,10 @@ CREATE TABLE users (
   first_login_at INTEGER NOT NULL DEFAULT 0,
   last_login_at  INTEGER NOT NULL DEFAULT 0,
   created_at     INTEGER NOT NULL,
-  UNIQUE (app_no, openid),
-  UNIQUE (app_no, external_id)
+  UNIQUE (openid, app_no) -- the column that tells first: a plan by the other alone would read all users
 );
+-- Of those who have one.
+CREATE UNIQUE INDEX users_external ON users (external_id, app_no) WHERE external_id IS NOT NULL;
 
 -- Narrow on purpose. A count is this row less what messages younger than folded hold.
 CREATE TABLE grants (
