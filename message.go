@@ -310,6 +310,8 @@ type Message struct {
 	Status   State             `json:"status" enum:"held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired"`
 	Reason   Code              `json:"reason,omitempty" doc:"Why it stands there: an error code."`
 	Data     map[string]string `json:"data,omitempty"`
+	// DataErased: retention has erased the data of a message that ended long ago.
+	DataErased bool `json:"data_erased,omitempty" doc:"True once the data of a message that ended long ago was erased; data is empty then."`
 
 	Page             string `json:"page,omitempty"`
 	MiniprogramState string `json:"miniprogram_state"`

@@ -132,15 +132,19 @@ const (
 	SourceTimeout  EntrySource = "timeout"   // an uncertain message that nothing resolved in 7 days
 	SourceResolved EntrySource = "resolved"  // a person settled an uncertain message
 	SourceKind     EntrySource = "long_term" // the template turned out to be long-term: counters cleared
+	SourceSpent    EntrySource = "spent"     // what a month's messages spent that retention has deleted
 )
 
-// Entry is one change of a subscription. Spends are not entries: they are the messages themselves.
+// Entry is one change of a subscription. Spends are the messages themselves; once retention
+// has deleted these, one entry a month says how many there were.
 type Entry struct {
 	ID     string      `json:"id"`
 	Source EntrySource `json:"source"`
 	// Granted, Voided: how many grants it entered or ended.
 	Granted int64 `json:"granted,omitempty"`
 	Voided  int64 `json:"voided,omitempty"`
+	// Spent is how many grants the messages of the month that begins at At used.
+	Spent int64 `json:"spent,omitempty" doc:"Of source spent: how many grants the month's messages used that retention has deleted since."`
 	// Choice is the raw word of the tap, such as accept or acceptWithAudio.
 	Choice string `json:"choice,omitempty"`
 	// Ref is the report's id, the message's id or the person's reason.

@@ -36,6 +36,7 @@ const (
 	flagResent         = 4
 	flagNotAdmitted    = 8  // reserve: send, and its grant was not asked for yet
 	flagGivenUp        = 16 // uncertain for a week: its grant was given up, and it takes no other
+	flagErased         = 32 // retention has erased its data
 )
 
 // Kinds as WeChat numbers them.

@@ -50,6 +50,11 @@ type dialect struct {
 	live                       func(user, template string) string // of messages m
 
 	folded string // of a grant: the youngest message that its row knows of (pledge.go)
+	// addSpent is the suffix of an insert that adds to the spends of the entry it finds.
+	addSpent string
+	// unlist takes messages, given as a list of seqs, out of the index by user.
+	unlist func(seqs string) string
+
 	hasTag string // condition: a message's options name the tag
 	purge  func(table, keys, cond string) string
 
@@ -190,6 +195,13 @@ func onConflict(keys, set []string) string {
 		set[i] = c + " = excluded." + c
 	}
 	return " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO UPDATE SET " + strings.Join(set, ", ")
+}
+
+// The statements of SQLite and PostgreSQL.
+const addSpent = ` ON CONFLICT (user_no, template_no, at, id) DO UPDATE SET spent = grant_entries.spent + excluded.spent, recorded_at = excluded.recorded_at`
+
+func unlistBySelect(seqs string) string {
+	return `/* ledger.unlist */ DELETE FROM user_messages WHERE (user_no, id) IN (SELECT user_no, id FROM messages WHERE seq ` + seqs + `)`
 }
 
 // purgeBySelect deletes up to 1000 rows.

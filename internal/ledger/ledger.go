@@ -39,8 +39,10 @@ type Config struct {
 	// SQLite, the database's clock elsewhere.
 	Now func() time.Time
 	// Clock is this machine's clock, which is compared with the database's. Default time.Now.
-	Clock  func() time.Time
-	Logger *slog.Logger // default: discard
+	Clock func() time.Time
+	// Retention is how long final messages stay. Default: for ever.
+	Retention Retention
+	Logger    *slog.Logger // default: discard
 }
 
 // Timings of a lease. A call may be written only while at least CallTimeout and two
@@ -64,6 +66,8 @@ type Ledger struct {
 	clock    clock
 	again    atomic.Int64 // transactions that ran once more
 	live     atomic.Int64 // processes on this database
+	erased   atomic.Int64 // messages whose data retention has erased
+	deleted  atomic.Int64 // messages that retention has deleted
 	seen     atomic.Int64 // the stamp of the vocabulary in memory
 	unlock   func() error
 	key      *MasterKey
@@ -172,6 +176,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	wg.Go(func() { l.submits.run(ctx) })
 	wg.Go(func() { left = l.results.run(ctx) })
 	wg.Go(func() { l.upkeep(ctx) })
+	wg.Go(func() { l.retention(ctx) })
 	wg.Go(func() { l.replicas(ctx) })
 	wg.Wait()
 	if left > 0 {

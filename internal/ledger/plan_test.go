@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,7 +80,9 @@ func planLedger(t *testing.T) *Ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Open(context.Background(), Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key})
+	var ahead atomic.Int64
+	l, err := Open(context.Background(), Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key,
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, Retention: Retention{Messages: 48 * time.Hour, Data: 24 * time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,5 +129,14 @@ func planLedger(t *testing.T) *Ledger {
 	}
 	must(l.Sweep(ctx))
 	must(l.purge(ctx))
+	// The data of what has ended goes first, then the messages, and what waits is put aside.
+	for range 4 {
+		ahead.Add(int64(26 * time.Hour))
+		must(l.Sweep(ctx))
+		must(l.Retain(ctx))
+	}
+	if s := l.Stats(); s.Erased == 0 || s.Deleted == 0 {
+		t.Fatalf("retention did nothing: %+v", s)
+	}
 	return l
 }

@@ -209,7 +209,11 @@ func (t *txn) resultRows(gs grants, batch []*result) (map[int64]*resultRow, erro
 // the lease was taken over is evidence; it still settles a message that nothing else has.
 func (t *txn) record(gs grants, r *result, w *resultRow) error {
 	if w == nil {
-		return errors.New("record attempt: the message is gone")
+		// It ended long ago and retention has deleted it: nothing is left to be told.
+		t.after = append(t.after, func() {
+			t.l.log.Warn("a result came after its message was deleted", "message_id", r.job.Message.ID, "errcode", r.o.Errcode)
+		})
+		return nil
 	}
 	sending := w.state == stSending && w.owner == t.l.owner
 	if w.attempt != r.job.attempt || !sending && w.state != stUncertain {

@@ -46,6 +46,7 @@ func (l *Ledger) scanMessage(r scanner) (*row, error) {
 	m.Progress.EarlierUnclear = w.flags&flagEarlierUnclear != 0
 	m.Progress.HeldOnce = w.flags&flagHeldOnce != 0
 	m.Progress.Resent = w.flags&flagResent != 0
+	m.DataErased = w.flags&flagErased != 0
 	var err error
 	if w.options, err = parseOptions(opts); err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func (l *Ledger) subscription(ctx context.Context, a *appEntry, k grantKey) (hon
 
 func (l *Ledger) entries(ctx context.Context, k grantKey) ([]hongyan.Entry, error) {
 	out := []hongyan.Entry{}
-	rs, err := l.rdb.QueryContext(ctx, `/* ledger.entries */ SELECT id, source, granted, voided, choice, ref, at, recorded_at FROM grant_entries WHERE user_no = ? AND template_no = ? ORDER BY at DESC, id DESC LIMIT 100`, k.user, k.template)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.entries */ SELECT id, source, granted, voided, spent, choice, ref, at, recorded_at FROM grant_entries WHERE user_no = ? AND template_no = ? ORDER BY at DESC, id DESC LIMIT 100`, k.user, k.template)
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
@@ -82,7 +82,7 @@ func (l *Ledger) entries(ctx context.Context, k grantKey) ([]hongyan.Entry, erro
 		var e hongyan.Entry
 		var id []byte
 		var when, recorded int64
-		if err := r.Scan(&id, &e.Source, &e.Granted, &e.Voided, &e.Choice, &e.Ref, &when, &recorded); err != nil {
+		if err := r.Scan(&id, &e.Source, &e.Granted, &e.Voided, &e.Spent, &e.Choice, &e.Ref, &when, &recorded); err != nil {
 			return err
 		}
 		e.ID = "ent_" + ulid.ULID(id).String()

@@ -34,6 +34,8 @@ type Database struct {
 	Bytes func(t TB) []byte
 	// Exec runs a statement beside the ledger, on a connection of its own.
 	Exec func(t TB, query string)
+	// Count is how many rows a table has.
+	Count func(t TB, table string) int
 	// Poison makes every INSERT into or UPDATE of messages fail whose column has the word
 	// poison; Cure ends that.
 	Poison func(t TB, event, column string)
@@ -86,6 +88,12 @@ func SQLite(t testing.TB) *Database {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
+	d.Count = func(t TB, table string) int {
+		t.Helper()
+		db := conn(t)
+		defer db.Close()
+		return count(t, db, table)
+	}
 	d.Poison = func(t TB, event, column string) {
 		d.Exec(t, `CREATE TRIGGER poison BEFORE `+event+` ON messages WHEN NEW.`+column+` LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
 	}
@@ -101,6 +109,14 @@ func SQLite(t testing.TB) *Database {
 		}
 	}
 	return d
+}
+
+func count(t TB, db *sql.DB, table string) (n int) {
+	t.Helper()
+	if err := db.QueryRow(`SELECT COUNT(*) FROM ` + table).Scan(&n); err != nil {
+		t.Fatalf("count %s: %v", table, err)
+	}
+	return n
 }
 
 // Clock is a clock that tests move.

@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,12 +30,13 @@ func Model(t *testing.T, open func(testing.TB) *Database, most int) {
 		}
 		db := open(t)
 		defer db.Drop()
+		db.Config.Retention = modelKept
 		settings := rapid.SampledFrom([]hongyan.AppSettings{fresh, existing}).Draw(rt, "settings")
 		e := &Env{TB: rt, DB: db, Clock: &Clock{now: Start}}
 		e.open()
 		defer e.Stop()
 		e.populate(settings)
-		m := &model{Env: e, rt: rt, truth: map[pair]int64{}, slip: map[pair]int64{}, messages: map[hongyan.MessageID]*modelMessage{}, claimed: map[hongyan.MessageID]*modelJob{}}
+		m := &model{Env: e, rt: rt, truth: map[pair]int64{}, slip: map[pair]int64{}, messages: map[hongyan.MessageID]*modelMessage{}, folded: map[pair]int64{}, claimed: map[hongyan.MessageID]*modelJob{}}
 		for _, u := range modelUsers {
 			for _, tmpl := range modelTemplates {
 				k := pair{u, tmpl}
@@ -49,7 +51,7 @@ func Model(t *testing.T, open func(testing.TB) *Database, most int) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"tap": m.tap, "report": m.report, "repeat report": m.reportAgain, "reject": m.reject, "adjust": m.adjust,
 			"submit": m.submit, "submit ": m.submit, "claim": m.claim, "claim ": m.claim, "call": m.call, "call ": m.call, "record": m.record, "record ": m.record,
-			"give back": m.giveBack, "cancel": m.cancel, "resolve": m.resolve, "wait": m.wait, "crash": m.crash, "fold": m.fold,
+			"give back": m.giveBack, "cancel": m.cancel, "resolve": m.resolve, "wait": m.wait, "crash": m.crash, "fold": m.fold, "retain": m.retain,
 		})
 		m.finish()
 	})
@@ -58,6 +60,7 @@ func Model(t *testing.T, open func(testing.TB) *Database, most int) {
 var (
 	modelUsers     = []hongyan.OpenID{"alice", "bob"}
 	modelTemplates = []string{OneTime, Other}
+	modelKept      = ledger.Retention{Messages: 3 * day, Data: day}
 )
 
 type pair struct {
@@ -104,6 +107,7 @@ type model struct {
 	limited  map[pair]time.Time
 	messages map[hongyan.MessageID]*modelMessage
 	order    []hongyan.MessageID
+	folded   map[pair]int64 // spends of messages that retention has deleted
 	jobs     []*modelJob
 	claimed  map[hongyan.MessageID]*modelJob
 	shot     snapshot
@@ -166,12 +170,18 @@ func (m *model) slipOf(k pair, s snapshot) int64 {
 // settle checks everything after a step; may gives the slips that the step may have led to.
 func (m *model) settle(what string, may map[pair][]int64) {
 	now := m.look()
-	reserved := map[pair]int64{}
+	m.retired(what, now)
+	reserved, spent := map[pair]int64{}, map[pair]int64{}
 	sending := map[hongyan.OpenID]int{}
 	for id, msg := range now.messages {
 		k := pair{msg.To, msg.Template}
 		if msg.Status.Live() {
 			reserved[k] += int64(msg.Reserved)
+		} else {
+			spent[k] += int64(msg.Reserved)
+		}
+		if old := m.Clock.Now().Sub(msg.UpdatedAt) >= modelKept.Data; msg.DataErased && !(msg.Status.Final() && old) || msg.DataErased == (len(msg.Data) > 0) {
+			m.rt.Fatalf("%s: %s message of %s has data %v, erased: %v", what, msg.Status, msg.UpdatedAt, msg.Data, msg.DataErased)
 		}
 		if msg.Status == hongyan.StateHeld && msg.Reserved != 0 || msg.Reserved < 0 || msg.Reserved > 2 {
 			m.rt.Fatalf("%s: %s message reserves %d", what, msg.Status, msg.Reserved)
@@ -207,6 +217,7 @@ func (m *model) settle(what string, may map[pair][]int64) {
 		if s.Reserved != reserved[k] {
 			m.rt.Fatalf("%s: %v reserved %d, messages hold %d", what, k, s.Reserved, reserved[k])
 		}
+		m.wantSpent(what, k, s, spent[k])
 		got, ok := m.slipOf(k, now), false
 		want, listed := may[k]
 		if !listed {
@@ -230,6 +241,42 @@ func (m *model) settle(what string, may map[pair][]int64) {
 		m.rt.Fatalf("%s: see above", what)
 	}
 	m.shot = now
+}
+
+// retired checks the messages that are gone: only retention takes them away, and only those
+// that were final long enough.
+func (m *model) retired(what string, now snapshot) {
+	for id, mm := range m.messages {
+		if _, there := now.messages[id]; there {
+			continue
+		}
+		old := m.shot.messages[id]
+		if !old.Status.Final() || m.Clock.Now().Sub(old.UpdatedAt) < modelKept.Messages {
+			m.rt.Fatalf("%s: %s, %s since %s, is gone", what, id, old.Status, old.UpdatedAt)
+		}
+		m.folded[mm.k] += int64(old.Reserved)
+		m.slip[mm.k] += m.unsettled(mm.k, mm) // nobody will account for its calls any more
+		delete(m.messages, id)
+		m.order = slices.DeleteFunc(m.order, func(o hongyan.MessageID) bool { return o == id })
+	}
+}
+
+// wantSpent checks that the history adds up: messages that were sent, those that retention
+// has deleted, and what had to be entered because no message held a grant for it.
+func (m *model) wantSpent(what string, k pair, s hongyan.Subscription, sent int64) {
+	if len(s.Entries) == 100 {
+		return // not all of them
+	}
+	var folded, inferred int64
+	for _, en := range s.Entries {
+		folded += en.Spent
+		if en.Source == hongyan.SourceInferred || en.Source == hongyan.SourceResolved {
+			inferred += en.Granted
+		}
+	}
+	if folded != m.folded[k] || s.Spent != sent+folded+inferred {
+		m.rt.Fatalf("%s: %v: spent %d; messages say %d, entries %d of deleted ones, which spent %d, and %d inferred: %+v", what, k, s.Spent, sent, folded, m.folded[k], inferred, s.Entries)
+	}
 }
 
 // tick lets a little time pass, so that no two steps share a moment, and does what is due.

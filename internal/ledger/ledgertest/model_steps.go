@@ -237,6 +237,10 @@ func (m *model) record(rt *rapid.T) {
 	mm, k, id := j.message, j.message.k, j.job.Message.ID
 	before := m.shot.messages[id]
 	m.finishJob(j, j.outcome)
+	if _, there := m.messages[id]; !there {
+		m.settle("record on a message that is gone", nil)
+		return
+	}
 	after := m.Get(id)
 	may := map[pair][]int64{}
 	reserved, unsettled := int64(before.Reserved), m.unsettled(k, mm)
@@ -340,6 +344,10 @@ func (m *model) giveBack(rt *rapid.T) {
 		class = hongyan.OutcomeExpired
 	}
 	m.finishJob(j, m.Outcome(class))
+	if _, there := m.messages[j.job.Message.ID]; !there {
+		m.settle("give back a message that is gone", nil)
+		return
+	}
 	after := m.Get(j.job.Message.ID)
 	if !j.taken && after.Attempt != j.job.Message.Attempt-1 {
 		rt.Fatalf("%s: attempt %d, want %d", class, after.Attempt, j.job.Message.Attempt-1)
@@ -409,6 +417,13 @@ func (m *model) fold(*rapid.T) {
 	m.settle("fold", nil)
 }
 
+// retain deletes what has been final for long, after a time in which some may have become so.
+func (m *model) retain(rt *rapid.T) {
+	m.tick(rapid.SampledFrom([]time.Duration{time.Millisecond, 25 * time.Hour, 4 * day}).Draw(rt, "after"))
+	m.must(m.Retain(context.Background()))
+	m.settle("retain", nil)
+}
+
 // crash kills the process: calls under way are forgotten, what they spent is not.
 func (m *model) crash(rt *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(rt, "really") > 0 {
@@ -451,5 +466,18 @@ func (m *model) finish() {
 		if s := m.Sub(k.openid, k.tmpl); s.Reserved != 0 {
 			m.rt.Fatalf("%v still reserves %d", k, s.Reserved)
 		}
+	}
+	m.shot = m.look()
+	m.Tick(modelKept.Messages + time.Hour)
+	m.must(m.Retain(context.Background()))
+	now := m.look()
+	m.retired("the end", now)
+	for id, msg := range now.messages {
+		if msg.Status.Final() {
+			m.rt.Fatalf("%s is %s since %s and still there", id, msg.Status, msg.UpdatedAt)
+		}
+	}
+	for _, k := range m.pairs {
+		m.wantSpent("the end", k, now.subs[k], 0)
 	}
 }

@@ -63,6 +63,12 @@ func shared(t testing.TB, at string) *Database {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
+	d.Count = func(t TB, table string) int {
+		t.Helper()
+		db := beside(t, at)
+		defer db.Close()
+		return count(t, db, table)
+	}
 	d.Poison = func(t TB, event, column string) {
 		if postgres {
 			d.Exec(t, `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.`+column+` LIKE '%poison%' THEN RAISE 'poison'; END IF; RETURN NEW; END $$`)
