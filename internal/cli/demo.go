@@ -97,6 +97,7 @@ func exists(path string) bool {
 func (c *demoCmd) config(dir, sandboxURL string) config.Config {
 	return config.Config{
 		Data: dir, Listen: c.Listen, WeChatURL: sandboxURL, Senders: config.DefaultSenders,
+		RetainMessagesDays: config.DefaultRetainMessagesDays, RetainDataDays: config.DefaultRetainDataDays,
 		LogLevel: c.LogLevel, LogFormat: c.LogFormat, StopTimeout: config.DefaultStopTimeout,
 	}
 }

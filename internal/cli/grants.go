@@ -108,6 +108,9 @@ func change(e hongyan.Entry) string {
 	if e.Voided != 0 {
 		parts = append(parts, fmt.Sprintf("%+d", -e.Voided))
 	}
+	if e.Spent != 0 {
+		parts = append(parts, fmt.Sprintf("%+d", -e.Spent))
+	}
 	if len(parts) == 0 {
 		return "0"
 	}

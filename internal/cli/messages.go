@@ -94,7 +94,12 @@ func (p *program) printMessage(o outputFlags, m *hongyan.Message) error {
 	cols := append(p.messageColumns(),
 		column[hongyan.Message]{"ERRMSG", func(m hongyan.Message) string { return m.Errmsg }},
 		column[hongyan.Message]{"MSGID", func(m hongyan.Message) string { return m.MsgID }},
-		column[hongyan.Message]{"DATA", func(m hongyan.Message) string { return words(m.Data) }},
+		column[hongyan.Message]{"DATA", func(m hongyan.Message) string {
+			if m.DataErased {
+				return p.say("(erased because of its age)")
+			}
+			return words(m.Data)
+		}},
 		column[hongyan.Message]{"PAGE", func(m hongyan.Message) string { return m.Page }},
 		column[hongyan.Message]{"SEND AT", func(m hongyan.Message) string { return p.when(m.SendAt) }},
 		column[hongyan.Message]{"EXPIRES AT", func(m hongyan.Message) string { return p.when(m.ExpiresAt) }},

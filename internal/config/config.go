@@ -40,6 +40,9 @@ type Config struct {
 	WeChatProxy       string `name:"wechat-proxy" help:"HTTP proxy for calls to WeChat, for a fixed egress IP."`
 	Senders           int    `name:"senders" default:"64" help:"Calls to WeChat at once, per app."`
 
+	RetainMessagesDays int `name:"retain-messages-days" default:"90" help:"Days that a message stays after its last change, once it is accepted, delivered, undelivered, failed, canceled or expired. 0: for ever. What may still change is never deleted, uncertain messages among it."`
+	RetainDataDays     int `name:"retain-data-days" default:"30" help:"Days that the data of such a message stays in it; afterwards it says data_erased. 0: as long as the message."`
+
 	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn, error."`
 	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"text or json, on standard error."`
 
@@ -88,11 +91,19 @@ func (c *Config) Check() error {
 	if c.Senders < 1 || c.Senders > 1024 {
 		bad("senders: %d is not between 1 and 1024", c.Senders)
 	}
+	for name, days := range map[string]int{"retain-messages-days": c.RetainMessagesDays, "retain-data-days": c.RetainDataDays} {
+		if days < 0 || days > MaxRetainDays {
+			bad("%s: %d is not between 0 (for ever) and %d", name, days, MaxRetainDays)
+		}
+	}
 	if c.StopTimeout <= 0 {
 		bad("stop-timeout: %s is not a time to stop in; give at least 1s", c.StopTimeout)
 	}
 	return errors.Join(errs...)
 }
+
+// MaxRetainDays is a century: more would leave the range of a duration.
+const MaxRetainDays = 36_500
 
 // Database is where the database is, with its password.
 func (c *Config) Database() string {
@@ -142,6 +153,8 @@ func WithoutPassword(s string) string {
 
 // Defaults of settings that a caller in the same process leaves to us. The tags say the same.
 const (
-	DefaultSenders     = 64
-	DefaultStopTimeout = 10 * time.Second
+	DefaultSenders            = 64
+	DefaultRetainMessagesDays = 90
+	DefaultRetainDataDays     = 30
+	DefaultStopTimeout        = 10 * time.Second
 )

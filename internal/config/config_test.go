@@ -52,6 +52,14 @@ func TestFields(t *testing.T) {
 			if f.Default != strconv.Itoa(config.DefaultSenders) {
 				t.Errorf("senders: the tag says %s, the constant %d", f.Default, config.DefaultSenders)
 			}
+		case "retain-messages-days":
+			if f.Default != strconv.Itoa(config.DefaultRetainMessagesDays) {
+				t.Errorf("retain-messages-days: the tag says %s, the constant %d", f.Default, config.DefaultRetainMessagesDays)
+			}
+		case "retain-data-days":
+			if f.Default != strconv.Itoa(config.DefaultRetainDataDays) {
+				t.Errorf("retain-data-days: the tag says %s, the constant %d", f.Default, config.DefaultRetainDataDays)
+			}
 		case "stop-timeout":
 			if f.Default != config.DefaultStopTimeout.String() {
 				t.Errorf("stop-timeout: the tag says %s, the constant %s", f.Default, config.DefaultStopTimeout)
@@ -205,12 +213,13 @@ func TestCheck(t *testing.T) {
 		t.Fatalf("a good one: %v", err)
 	}
 	bad := config.Config{DB: "oracle:x", Listen: "nowhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
-		WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy"}
+		WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
+		RetainMessagesDays: -1, RetainDataDays: 40_000}
 	err := bad.Check()
 	if err == nil {
 		t.Fatal("a bad one passed")
 	}
-	for _, w := range []string{"db:", "listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:"} {
+	for _, w := range []string{"db:", "listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:"} {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("not reported: %s\n%v", w, err)
 		}

@@ -44,6 +44,7 @@ const adminKey = "owner-key-for-tests-of-40-characters-000"
 type env struct {
 	t       *testing.T
 	sb      *sandbox.Sandbox
+	server  *server.Server
 	wechat  *listener
 	url     string
 	dir     string
@@ -112,7 +113,7 @@ func newEnv(t *testing.T, opts ...envOption) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.url = srv.URL()
+	e.server, e.url = srv, srv.URL()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()

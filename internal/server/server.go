@@ -70,7 +70,8 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if s.ledger, err = ledger.Open(ctx, ledger.Config{DB: s.cfg.Database(), MasterKey: key, Now: opt.Now, Clock: opt.Clock, Logger: opt.Logger}); err != nil {
+	if s.ledger, err = ledger.Open(ctx, ledger.Config{DB: s.cfg.Database(), MasterKey: key, Now: opt.Now, Clock: opt.Clock, Logger: opt.Logger,
+		Retention: ledger.Retention{Messages: days(s.cfg.RetainMessagesDays), Data: days(s.cfg.RetainDataDays)}}); err != nil {
 		return err
 	}
 	opt.Now = s.ledger.Now
@@ -199,12 +200,14 @@ var (
 	skewDesc    = prometheus.NewDesc("hongyan_clock_skew_seconds", "How far this machine's clock is behind the database's; beyond a minute nothing is sent.", nil, nil)
 	pausedDesc  = prometheus.NewDesc("hongyan_paused", "Pauses in force, by app and reason.", []string{"appid", "scope", "reason"}, nil)
 	fetchDesc   = prometheus.NewDesc("hongyan_token_fetches_total", "Calls to WeChat's token endpoints.", nil, nil)
+	erasedDesc  = prometheus.NewDesc("hongyan_retention_erased_total", "Messages whose data was erased because of their age.", nil, nil)
+	deletedDesc = prometheus.NewDesc("hongyan_retention_deleted_total", "Messages that were deleted because of their age.", nil, nil)
 	deathDesc   = prometheus.NewDesc("hongyan_token_early_deaths_total", "Tokens that WeChat refused before their time.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, againDesc, liveDesc, skewDesc, pausedDesc, fetchDesc, deathDesc} {
+	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, againDesc, liveDesc, skewDesc, pausedDesc, fetchDesc, deathDesc, erasedDesc, deletedDesc} {
 		ch <- d
 	}
 }
@@ -221,6 +224,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, stalled)
 	ch <- prometheus.MustNewConstMetric(againDesc, prometheus.CounterValue, float64(st.Again))
+	ch <- prometheus.MustNewConstMetric(erasedDesc, prometheus.CounterValue, float64(st.Erased))
+	ch <- prometheus.MustNewConstMetric(deletedDesc, prometheus.CounterValue, float64(st.Deleted))
 	ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(g.ledger.Live()))
 	ch <- prometheus.MustNewConstMetric(skewDesc, prometheus.GaugeValue, g.ledger.Skew().Seconds())
 	for _, a := range g.ledger.Apps() {
@@ -236,6 +241,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(fetchDesc, prometheus.CounterValue, float64(ts.Fetches))
 	ch <- prometheus.MustNewConstMetric(deathDesc, prometheus.CounterValue, float64(ts.EarlyDeaths))
 }
+
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
 func prefixes(list []string) []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(list))
