@@ -47,6 +47,7 @@ type dialect struct {
 	// Conditions that the partial indexes of the schema answer: of waiting messages by
 	// template, of one grant's live ones, of leases that ran out, of waiting ones that expire.
 	due, leased, expires, rest string
+	recount                    string                             // counts what waits by template, due or not, through the same index as due
 	live                       func(user, template string) string // of messages m
 
 	folded string // of a grant: the youngest message that its row knows of (pledge.go)
@@ -203,6 +204,9 @@ const addSpent = ` ON CONFLICT (user_no, template_no, at, id) DO UPDATE SET spen
 func unlistBySelect(seqs string) string {
 	return `/* ledger.unlist */ DELETE FROM user_messages WHERE (user_no, id) IN (SELECT user_no, id FROM messages WHERE seq ` + seqs + `)`
 }
+
+// recountSQL is the statement of SQLite and PostgreSQL.
+const recountSQL = `/* ledger.recount */ SELECT template_no, SUM(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), COUNT(*) FROM messages WHERE state IN (2, 3) GROUP BY template_no`
 
 // purgeBySelect deletes up to 1000 rows.
 func purgeBySelect(table, keys, cond string) string {

@@ -216,8 +216,9 @@ func (s *busySet) drop(user int64) {
 	delete(s.users, user)
 }
 
-// backlog is how many messages of each app wait: exact at start and at each recount, kept
-// up in between. It only bounds the table, so near is enough.
+// backlog is how many messages of each app wait: exact at start and at each recount, every
+// minute, kept up in between for what this process does. It only bounds the table, so near
+// is enough.
 type backlog struct {
 	mu sync.Mutex
 	m  map[int64]waitingCount

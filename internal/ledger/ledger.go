@@ -42,7 +42,9 @@ type Config struct {
 	Clock func() time.Time
 	// Retention is how long final messages stay. Default: for ever.
 	Retention Retention
-	Logger    *slog.Logger // default: discard
+	// MaxScheduled is how many messages of one app may wait for their time. Default 10 million.
+	MaxScheduled int64
+	Logger       *slog.Logger // default: discard
 }
 
 // Timings of a lease. A call may be written only while at least CallTimeout and two
@@ -100,6 +102,9 @@ type Ledger struct {
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxScheduled == 0 {
+		cfg.MaxScheduled = 10_000_000
 	}
 	if cfg.MasterKey == nil {
 		return nil, errors.New("open ledger: no master key")

@@ -35,7 +35,8 @@ func mysqlDialect() *dialect {
 			return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
 		},
 		// There are no partial indexes: columns made from the state are null where it does not count.
-		due: "due_template = ?",
+		due:     "due_template = ?",
+		recount: `/* ledger.recount */ SELECT due_template, SUM(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), COUNT(*) FROM messages WHERE due_template IS NOT NULL GROUP BY due_template`,
 		live: func(user, template string) string {
 			return "m.live_user = " + user + " AND m.template_no = " + template
 		},

@@ -2,4 +2,6 @@
 
 package ledger_test
 
+const raceEnabled = false
+
 const defaultChecks = "100"

@@ -29,6 +29,7 @@ func postgresDialect() *dialect {
 		},
 		chunk:    1 << 20,
 		upsert:   onConflict,
+		recount:  recountSQL,
 		due:      "template_no = ? AND state IN (2, 3)",
 		live:     liveApart,
 		leased:   "state = 4 AND lease_until <= ?",

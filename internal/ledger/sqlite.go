@@ -21,6 +21,7 @@ func sqliteDialect() *dialect {
 		list:     listOf,
 		accepted: acceptedRow, chunk: 1,
 		upsert:   onConflict,
+		recount:  recountSQL,
 		due:      "template_no = ? AND state IN (2, 3)",
 		live:     liveApart,
 		leased:   "state = 4 AND lease_until <= ?",

@@ -378,15 +378,13 @@ func (b *submitBatch) item(it *submitItem) error {
 	return nil
 }
 
-// maxScheduled bounds the messages of an app that wait for their time.
-const maxScheduled = 10_000_000
-
-// room refuses what the app's backlog has no room for.
+// room refuses what the app's backlog has no room for. Replicas learn of each other's rows
+// by the recount, so together they may go past the bound by what they take in a minute.
 func (b *submitBatch) room(app *batchApp, due int64) error {
 	have := b.l.backlog.of(app.app.no)
 	queued, scheduled := have.queued+app.queued, have.scheduled+app.scheduled
 	if due > b.t.now {
-		if scheduled >= maxScheduled {
+		if scheduled >= b.l.cfg.MaxScheduled {
 			return &hongyan.Error{Code: hongyan.CodeBacklogFull, Message: fmt.Sprintf("%d messages of the app are scheduled.", scheduled), RetryAfter: time.Minute}
 		}
 		return nil

@@ -364,7 +364,10 @@ func (t *txn) fold() (n int, err error) {
 	return n, err
 }
 
-// recount sets every app's backlog to what the table says.
+// Recount sets every app's backlog to what the table says. The server does so by itself
+// every minute; tests of several replicas call it to see the effect at once.
+func (l *Ledger) Recount(ctx context.Context) error { return l.recount(ctx) }
+
 func (l *Ledger) recount(ctx context.Context) error {
 	apps := make(map[int64]int64) // by template
 	l.cache.mu.RLock()
@@ -375,7 +378,7 @@ func (l *Ledger) recount(ctx context.Context) error {
 	}
 	l.cache.mu.RUnlock()
 	counts := make(map[int64]waitingCount)
-	rs, err := l.rdb.QueryContext(ctx, `/* ledger.recount */ SELECT template_no, SUM(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), COUNT(*) FROM messages WHERE state IN (2, 3) GROUP BY template_no`, ms(l.Now()))
+	rs, err := l.rdb.QueryContext(ctx, l.d.recount, ms(l.Now()))
 	if err != nil {
 		return fmt.Errorf("count the backlog: %w", err)
 	}

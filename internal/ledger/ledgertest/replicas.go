@@ -201,6 +201,23 @@ func testReplicas(t *testing.T, open func(testing.TB) *Database) {
 				wg.Wait()
 			}
 		}),
+		"the bound holds for both together": pair(func(a, b *Env) {
+			_, err := a.UpdateApp(ctx, App, ledger.AppUpdate{Merge: func(s *hongyan.AppSettings) error { s.BacklogLimit = 10; return nil }})
+			a.must(err)
+			b.eventually("the limit is known", func() bool { app, _ := b.App(App); return app.Settings.BacklogLimit == 10 })
+			for range 9 {
+				a.Send("u1")
+			}
+			a.must(b.Recount(ctx))
+			b.Send("u1")
+			_, err = b.Try(Submission("u1"))
+			wantFull(a.TB, err, hongyan.CodeBacklogFull)
+			// Until its own recount a takes more: past the bound, by one minute's worth at most.
+			a.Send("u1")
+			a.must(a.Recount(ctx))
+			_, err = a.Try(Submission("u1"))
+			wantFull(a.TB, err, hongyan.CodeBacklogFull)
+		}),
 		"they count each other": pair(func(a, b *Env) {
 			list, err := a.Replicas(ctx)
 			a.must(err)

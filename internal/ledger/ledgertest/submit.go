@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -255,7 +256,9 @@ func testSubmit(t *testing.T, open func(testing.TB) *Database) {
 				e.Send("u1", onNoGrant(hongyan.OnNoGrantHold))
 			}
 			_, err := e.Try(Submission("u1", onNoGrant(hongyan.OnNoGrantHold)))
-			wantCode(e.TB, err, hongyan.CodeHeldLimit)
+			wantFull(e.TB, err, hongyan.CodeHeldLimit)
+			e.Exact("u1", Other, 0)
+			e.Send("u1", onNoGrant(hongyan.OnNoGrantHold), template(Other))
 			e.Exact("u2", OneTime, 0)
 			e.Send("u2", onNoGrant(hongyan.OnNoGrantHold))
 		},
@@ -266,7 +269,7 @@ func testSubmit(t *testing.T, open func(testing.TB) *Database) {
 				e.Send("u1")
 			}
 			_, err = e.Try(Submission("u1"))
-			wantCode(e.TB, err, hongyan.CodeBacklogFull)
+			wantFull(e.TB, err, hongyan.CodeBacklogFull)
 			e.Send("u1", sendAt(Start.Add(time.Hour))) // scheduled is not queued
 			e.Attempt(hongyan.OutcomeOK)
 			e.Send("u1")
@@ -318,8 +321,41 @@ func testSubmit(t *testing.T, open func(testing.TB) *Database) {
 			}
 		},
 	})
+	few := func(t testing.TB) *Database {
+		db := open(t)
+		db.Config.MaxScheduled = 3
+		return db
+	}
+	cases(t, few, existing, map[string]func(*Env){
+		"scheduled bound": func(e *Env) {
+			later := sendAt(Start.Add(time.Hour))
+			for range 2 {
+				e.Send("u1", later)
+			}
+			rs, err := e.Submit(context.Background(), []hongyan.Submission{Submission("u1", later), Submission("u1", later)}, ledger.SubmitOptions{})
+			e.must(err)
+			e.must(rs[0].Err)
+			wantFull(e.TB, rs[1].Err, hongyan.CodeBacklogFull) // counts what is before it in the same batch
+			e.Send("u1")                                       // queued is not scheduled
+			e.Restart()
+			_, err = e.Try(Submission("u1", later))
+			wantFull(e.TB, err, hongyan.CodeBacklogFull)
+			e.Tick(time.Hour) // they are due now, and queued
+			e.must(e.Recount(context.Background()))
+			e.Send("u1", sendAt(Start.Add(2*time.Hour)))
+		},
+	})
 	testDedup(t, open)
 	testBatch(t, open)
+}
+
+// wantFull fails unless err is a bound's refusal that says when to come again.
+func wantFull(t TB, err error, code hongyan.Code) {
+	t.Helper()
+	wantCode(t, err, code)
+	if e := (*hongyan.Error)(nil); errors.As(err, &e) && e.RetryAfter <= 0 {
+		t.Errorf("%s does not say when to come again", code)
+	}
 }
 
 func testDedup(t *testing.T, open func(testing.TB) *Database) {
