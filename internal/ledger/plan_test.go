@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/ledger/ledgertest/dbserver"
 )
 
 // TestPlans asks SQLite how it runs every statement that the hot paths have used, and fails
@@ -139,4 +140,25 @@ func planLedger(t *testing.T) *Ledger {
 		t.Fatalf("retention did nothing: %+v", s)
 	}
 	return l
+}
+
+// TestMySQLRecount: a condition on the state itself would read the whole table there.
+func TestMySQLRecount(t *testing.T) {
+	t.Parallel()
+	key, err := NewMasterKey(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(t.Context(), Config{DB: dbserver.Shared(t, dbserver.MySQL).Create(t), MasterKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var plan string
+	if err := l.rdb.QueryRowContext(t.Context(), "EXPLAIN FORMAT=JSON "+l.d.recount, int64(0)).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plan, `"key": "messages_due"`) || strings.Contains(plan, `"access_type": "ALL"`) {
+		t.Errorf("the count does not use the index of what waits: %s", plan)
+	}
 }
