@@ -38,6 +38,24 @@ func TestPolicyOf(t *testing.T) {
 	}
 }
 
+func TestNextLook(t *testing.T) {
+	t.Parallel()
+	idle := pollEvery / 2
+	for i, c := range []struct{ next, want time.Duration }{
+		{time.Minute, pollEvery}, {time.Minute, 2 * pollEvery}, {time.Minute, 4 * pollEvery},
+		{time.Minute, 4 * pollEvery},   // never less often than allowed
+		{3 * pollEvery, 3 * pollEvery}, // something is due before
+		{pollEvery, pollEvery},         // there is work
+		{time.Minute, pollEvery},       // so soon again
+		{time.Millisecond, time.Millisecond},
+	} {
+		var wait time.Duration
+		if wait, idle = nextLook(c.next, idle, 4*pollEvery); wait != c.want {
+			t.Errorf("look %d: after %v, want %v", i, wait, c.want)
+		}
+	}
+}
+
 func TestNextQuotaDay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ now, want string }{

@@ -8,8 +8,9 @@ import (
 	"github.com/hongyan-push/hongyan/internal/ledger"
 )
 
-// pollEvery bounds how late a due message is noticed when no hint came: a clock that was
-// moved, a pause that ran out.
+// pollEvery bounds how late a due message is noticed when no hint came: one that another
+// replica queued, a pace that allows the next. With nothing to do the loop looks less and
+// less often, down to what the ledger says.
 const pollEvery = 250 * time.Millisecond
 
 // Run claims and sends until ctx ends; then it gives unwritten rows back, waits for the
@@ -19,24 +20,36 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	defer d.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	idle := pollEvery
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.wake:
+			idle = pollEvery / 2
 		case <-timer.C:
 		}
-		wait := pollEvery
+		var wait time.Duration
 		if next, err := d.RunOnce(ctx); err != nil {
 			if ctx.Err() == nil {
 				d.log.ErrorContext(ctx, "claim failed, trying again", "err", err)
 			}
 			wait = time.Second
 		} else {
-			wait = min(wait, next)
+			wait, idle = nextLook(next, idle, d.cfg.Ledger.PollMost())
 		}
 		timer.Reset(wait)
 	}
+}
+
+// nextLook is how long to wait until the next look: twice as long as before while nothing is
+// due, at most what is allowed, and never past the time that is known.
+func nextLook(next, idle, most time.Duration) (wait, idleNow time.Duration) {
+	if next <= pollEvery {
+		return next, pollEvery / 2
+	}
+	idle = min(2*idle, most)
+	return min(next, idle), idle
 }
 
 // drain waits until every place is free: every call answered or timed out, every result on
@@ -72,7 +85,7 @@ func (d *Dispatcher) taken() int {
 func (d *Dispatcher) RunOnce(ctx context.Context) (time.Duration, error) {
 	wait := time.Minute
 	if d.stopping.Load() || d.cfg.Ledger.Stalled() {
-		return wait, nil
+		return pollEvery, nil
 	}
 	due, next, err := d.cfg.Ledger.DueApps(ctx)
 	if err != nil {
@@ -80,6 +93,9 @@ func (d *Dispatcher) RunOnce(ctx context.Context) (time.Duration, error) {
 	}
 	if !next.IsZero() {
 		wait = min(wait, max(next.Sub(d.now()), time.Millisecond))
+	}
+	if len(due) > 0 { // and perhaps not all of it can be claimed now
+		wait = min(wait, pollEvery)
 	}
 	for _, id := range due {
 		if err := d.claimFor(ctx, id); err != nil {

@@ -67,6 +67,11 @@ type dialect struct {
 	check func(ctx context.Context, db *sql.DB) error
 	// now reads the database's clock, in milliseconds.
 	now string
+	// tell sends a hint to all processes on this database, listen hears them: it connects, calls
+	// ready and then heard for each, until ctx ends or the connection does. Empty where there is
+	// no such thing.
+	tell   string
+	listen func(ctx context.Context, source string, ready func(), heard func(hint string)) error
 	// guard keeps other processes from migrating at the same time.
 	guard, unguard string
 }

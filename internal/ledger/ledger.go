@@ -64,6 +64,8 @@ type Ledger struct {
 	db       *sql.DB // writers
 	rdb      *reader
 	sessions *sessions
+	source   string // how the driver reaches the database
+	wake     wake
 	turns    turns
 	clock    clock
 	again    atomic.Int64 // transactions that ran once more
@@ -119,7 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 			return nil, err
 		}
 	}
-	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner()}
+	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner(), source: source}
 	l.entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
 	l.turns.waiting = func() int {
 		submits, _, _ := l.submits.pending()
@@ -127,6 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return submits + results
 	}
 	l.clock.init(cfg, d)
+	l.wake.init()
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
 	l.submits.ready = l.ready
 	l.results = newCommitter(maxResultBatch, l.commitResults)
@@ -183,6 +186,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 	wg.Go(func() { l.upkeep(ctx) })
 	wg.Go(func() { l.retention(ctx) })
 	wg.Go(func() { l.replicas(ctx) })
+	wg.Go(func() { l.listen(ctx) })
+	wg.Go(func() { l.tellOthers(ctx) })
 	wg.Wait()
 	if left > 0 {
 		return fmt.Errorf("the database did not take %d results before the stop: their messages will be uncertain at the next start", left)
@@ -228,7 +233,13 @@ func (l *Ledger) Now() time.Time { return l.clock.now() }
 // a hint, that may be lost.
 func (l *Ledger) OnDue(nudge func()) { l.nudge.Store(&nudge) }
 
+// nudgeDue says so here and to the other replicas.
 func (l *Ledger) nudgeDue() {
+	l.nudgeHere()
+	l.tellDue()
+}
+
+func (l *Ledger) nudgeHere() {
 	if f := l.nudge.Load(); f != nil {
 		(*f)()
 	}

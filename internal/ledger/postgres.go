@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -53,7 +54,10 @@ func postgresDialect() *dialect {
 		},
 		check: checkPostgres,
 		now:   "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-		guard: "SELECT 1 FROM pg_advisory_lock(4851236674)", unguard: "SELECT pg_advisory_unlock(4851236674)",
+		// A hint needs no place on disk, and would wait for one.
+		tell:   `/* ledger.tell */ SELECT set_config('synchronous_commit', 'off', true), pg_notify('hongyan', ?)`,
+		listen: listenPostgres,
+		guard:  "SELECT 1 FROM pg_advisory_lock(4851236674)", unguard: "SELECT pg_advisory_unlock(4851236674)",
 	}
 }
 
@@ -105,6 +109,55 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	return nil
+}
+
+// listenCheck is how often a connection without news is asked whether it still lives.
+const listenCheck = 30 * time.Second
+
+// listenPostgres has a connection of its own, because hints come on the one that listens.
+func listenPostgres(ctx context.Context, source string, ready func(), heard func(string)) error {
+	cfg, err := pgx.ParseConfig(source)
+	if err != nil {
+		return errors.New("the postgres:// URL cannot be read")
+	}
+	cfg.RuntimeParams["application_name"] = "hongyan listens"
+	begin, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(begin, cfg)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(end)
+	}()
+	if _, err := conn.Exec(begin, `/* ledger.listen */ LISTEN hongyan`); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	ready()
+	for {
+		hint, err := nextHint(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if hint != nil {
+			heard(hint.Payload)
+		}
+	}
+}
+
+// nextHint waits for a hint; nil says that there was none and the connection lives.
+func nextHint(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	wait, cancel := context.WithTimeout(ctx, listenCheck)
+	defer cancel()
+	n, err := conn.WaitForNotification(wait)
+	if err == nil || ctx.Err() != nil || wait.Err() == nil {
+		return n, err
+	}
+	check, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	return nil, conn.Ping(check)
 }
 
 // postgresPlans lets plans be made once a connection. Every statement of ours is answered by

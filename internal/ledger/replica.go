@@ -71,7 +71,7 @@ const (
 	heartbeatEvery = 5 * time.Second
 	// A replica that said nothing for this long does not count any more.
 	heartbeatLost = 3 * heartbeatEvery
-	noticeEvery   = 250 * time.Millisecond
+	noticeTick    = 250 * time.Millisecond
 )
 
 // Replica is a process that works on this database.
@@ -88,10 +88,10 @@ func (l *Ledger) replicas(ctx context.Context) {
 	if l.d.alone {
 		return
 	}
-	beat, notice := time.NewTicker(heartbeatEvery), time.NewTicker(noticeEvery)
+	beat, notice := time.NewTicker(heartbeatEvery), time.NewTicker(noticeTick)
 	defer beat.Stop()
 	defer notice.Stop()
-	var said time.Time
+	var said, noticed time.Time
 	away := func(err error) {
 		if err != nil && ctx.Err() == nil && time.Since(said) > quietFor {
 			said = time.Now()
@@ -110,8 +110,15 @@ func (l *Ledger) replicas(ctx context.Context) {
 			return
 		case <-beat.C:
 			away(l.heartbeat(ctx))
-		case <-notice.C:
+		case <-l.wake.counted:
+			away(l.heartbeat(ctx))
+		case <-l.wake.changed:
 			away(l.notice(ctx))
+		case <-notice.C:
+			if time.Since(noticed) >= l.noticeEvery() {
+				noticed = time.Now()
+				away(l.notice(ctx))
+			}
 		}
 	}
 }
@@ -199,6 +206,7 @@ func (t *txn) stamp() error {
 	if no != t.l.seen.Load()+1 {
 		return errOutdated
 	}
+	t.after = append(t.after, func() { t.l.tell(&t.l.wake.vocabulary) })
 	return nil
 }
 
@@ -215,7 +223,7 @@ func (l *Ledger) notice(ctx context.Context) error {
 	if err := l.reload(ctx); err != nil {
 		return err
 	}
-	l.nudgeDue() // a pause may be over
+	l.nudgeHere() // a pause may be over
 	return nil
 }
 

@@ -405,13 +405,15 @@ type Stats struct {
 	Stalled  bool
 	// Again is how many transactions ran once more, because of a deadlock or a change in between.
 	Again int64
+	// Told is how many hints of waiting messages went to other replicas.
+	Told int64
 	// Erased and Deleted are what retention did since the start.
 	Erased, Deleted int64
 }
 
 // Stats are read from memory.
 func (l *Ledger) Stats() Stats {
-	s := Stats{Backlog: make(map[hongyan.AppID]int64), UnderWay: len(l.busy.snapshot()), Stalled: l.Stalled(), Again: l.again.Load(), Erased: l.erased.Load(), Deleted: l.deleted.Load()}
+	s := Stats{Backlog: make(map[hongyan.AppID]int64), UnderWay: len(l.busy.snapshot()), Stalled: l.Stalled(), Again: l.again.Load(), Told: l.wake.told.Load(), Erased: l.erased.Load(), Deleted: l.deleted.Load()}
 	l.cache.mu.RLock()
 	defer l.cache.mu.RUnlock()
 	for no, a := range l.cache.byNo {
