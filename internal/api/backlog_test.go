@@ -32,6 +32,10 @@ func TestBacklogFull(t *testing.T) {
 		post(w.body("oA"), 202, "", "")
 	}
 	post(w.body("oA"), 429, hongyan.CodeBacklogFull, "10")
+	r := w.call("POST", "/v1/messages/batch", `{"messages":[`+w.body("oA")+`]}`)
+	if r.Status != 429 || r.Problem.Code != hongyan.CodeBacklogFull || r.Header.Get("Retry-After") != "10" {
+		t.Errorf("batch: status %d, Retry-After %q: %s", r.Status, r.Header.Get("Retry-After"), r.Body)
+	}
 	later := w.submission("oA")
 	later.SendAt = time.Now().Add(time.Hour)
 	if _, err := w.admin.Submit(t.Context(), later, client.Options{}); err != nil {

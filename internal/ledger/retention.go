@@ -276,8 +276,8 @@ func (l *Ledger) leftovers() retainStep {
 		}
 		var gone, deleted, erased []*oldMessage
 		for _, o := range page {
-			// Before the walk that deletes has come by, it does not need to be put aside.
-			walked := r.Messages > 0 && bytes.Compare(o.id[:], m.deleted[:]) <= 0
+			// The walk that deletes will come by those before it; they need not be put aside.
+			walked := bytes.Compare(o.id[:], m.deleted[:]) <= 0
 			switch {
 			case o.seq == 0, o.flags&flagErased != 0 && !walked:
 				gone = append(gone, o)

@@ -195,6 +195,23 @@ func testRetention(t *testing.T, open func(testing.TB) *Database) {
 				e.TB.Errorf("%d are still put aside", n)
 			}
 		},
+		"settings that change": func(e *Env) {
+			m := e.Send("u1")
+			e.Attempt(hongyan.OutcomeUnclear)
+			e.age(200 * day)
+			e.DB.Config.Retention = ledger.Retention{Data: kept.Data}
+			e.Restart()
+			_, err := e.Resolve(ctx, m.ID, hongyan.StateDelivered)
+			e.must(err)
+			for range 2 { // erased, and looked at again
+				e.age(200 * day)
+				e.wantData(m.ID, false)
+			}
+			e.DB.Config.Retention = kept
+			e.Restart()
+			e.age(0)
+			e.wantGone(m.ID)
+		},
 		"many": func(e *Env) {
 			const n = 2000
 			for range n / 1000 {
