@@ -32,11 +32,11 @@ const (
 	// retainSlack is how far the walks stay behind, so that what ends soon after its submit
 	// is looked at once.
 	retainSlack = time.Hour
-	// A batch may keep the one writer of SQLite for about retainHold; its size follows from
+	// A batch may keep the one writer of SQLite for about holdAlone; its size follows from
 	// that. Afterwards the writer is left to others for restAlone times as long. Where there
 	// are several, it is enough not to keep the database busy.
 	retainFew, retainMost = 32, 512
-	retainHold            = 10 * time.Millisecond
+	holdAlone, holdShared = 10 * time.Millisecond, 50 * time.Millisecond
 	restAlone, restShared = 9, 3
 )
 
@@ -94,9 +94,9 @@ type retainStep func(ctx context.Context, n int) (more bool, err error)
 // retainAll repeats a step, in batches so small and with pauses so long that nobody else
 // waits for it. While results cannot be written it stays out of the way altogether.
 func (l *Ledger) retainAll(ctx context.Context, step retainStep) error {
-	rest := time.Duration(restShared)
+	hold, rest := holdShared, time.Duration(restShared)
 	if l.d.alone {
-		rest = restAlone
+		hold, rest = holdAlone, restAlone
 	}
 	for n := retainFew; ; {
 		if l.Stalled() {
@@ -109,9 +109,9 @@ func (l *Ledger) retainAll(ctx context.Context, step retainStep) error {
 		}
 		took := time.Since(begun)
 		switch {
-		case took > retainHold:
+		case took > hold:
 			n = max(n/2, retainFew)
-		case took < retainHold/2:
+		case took < hold/2:
 			n = min(2*n, retainMost)
 		}
 		select {
