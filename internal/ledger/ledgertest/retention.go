@@ -213,7 +213,7 @@ func testRetention(t *testing.T, open func(testing.TB) *Database) {
 			e.wantGone(m.ID)
 		},
 		"many": func(e *Env) {
-			const n = 2000
+			const n = 1000
 			for range n / 1000 {
 				subs := make([]hongyan.Submission, 1000)
 				for i := range subs {
