@@ -115,7 +115,7 @@ func (l *Ledger) replicas(ctx context.Context) {
 		case <-l.wake.changed:
 			away(l.notice(ctx))
 		case <-notice.C:
-			if time.Since(noticed) >= l.noticeEvery() {
+			if time.Since(noticed) > l.noticeEvery()-noticeTick/2 { // ticks are not that regular
 				noticed = time.Now()
 				away(l.notice(ctx))
 			}

@@ -80,10 +80,12 @@ func (l *Ledger) retain(ctx context.Context, leftovers bool) error {
 	if leftovers && len(steps) > 0 {
 		steps = append(steps, l.leftovers())
 	}
+	var errs []error
 	for _, step := range steps {
-		if err := l.retainAll(ctx, step); err != nil {
-			return fmt.Errorf("retention: %w", err)
-		}
+		errs = append(errs, l.retainAll(ctx, step))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("retention: %w", err)
 	}
 	return nil
 }
