@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,9 +25,8 @@ type pledges struct {
 	now map[grantKey]pledge
 	// before are those that were folded lately: a reader may still see a row from before that.
 	before map[grantKey]pledge
-	// through: every pledge of a message up to this seq is in its grant's row. Only the upkeep
-	// uses it.
-	through int64
+	// through: every pledge of a message up to this seq is in its grant's row.
+	through atomic.Int64
 	folded  time.Time // when it was last done
 }
 
@@ -104,16 +104,18 @@ func (l *Ledger) readPledges(ctx context.Context) error {
 	if !l.d.alone {
 		return nil
 	}
-	err := l.rdb.QueryRowContext(ctx, `/* ledger.readPledges */ SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'grants_folded'`).Scan(&l.pledges.through)
+	var through int64
+	err := l.rdb.QueryRowContext(ctx, `/* ledger.readPledges */ SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'grants_folded'`).Scan(&through)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("read pledges: %w", err)
 	}
 	// Whatever changes what a message holds after its submit writes the grant's row too.
 	rs, err := l.rdb.QueryContext(ctx, `/* ledger.readPledges */ SELECT m.user_no, m.template_no, SUM(m.reserved), MAX(m.seq) FROM messages m JOIN grants g ON g.user_no = m.user_no AND g.template_no = m.template_no
-		WHERE m.seq > ? AND m.seq > g.folded AND m.reserved > 0 GROUP BY m.user_no, m.template_no`, l.pledges.through)
+		WHERE m.seq > ? AND m.seq > g.folded AND m.reserved > 0 GROUP BY m.user_no, m.template_no`, through)
 	if err != nil {
 		return fmt.Errorf("read pledges: %w", err)
 	}
+	l.pledges.through.Store(through)
 	l.pledges.now = make(map[grantKey]pledge)
 	err = eachRow(rs, func(r *sql.Rows) error {
 		var k grantKey
@@ -143,28 +145,36 @@ func (l *Ledger) foldPledges(ctx context.Context) error {
 		return err
 	}
 	for part := range slices.Chunk(keys, pledgesChunk) {
-		if err := l.write(ctx, "fold pledges", func(t *txn) error {
-			for _, k := range part {
-				p := t.l.pledges.get(k)
-				if p.n == 0 {
-					continue
-				}
-				if _, err := t.exec(`/* ledger.foldPledges */ UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
-					p.n, p.n, p.seq, t.now, k.user, k.template); err != nil {
-					return err
-				}
-			}
-			t.after = append(t.after, func() { t.l.pledges.done(part) })
-			return nil
-		}); err != nil {
+		if err := l.write(ctx, "fold pledges", func(t *txn) error { return t.foldPledges(part) }); err != nil {
 			return err
 		}
 	}
-	if through == l.pledges.through {
+	if through == l.pledges.through.Load() {
 		return nil
 	}
-	l.pledges.through = through
-	return l.write(ctx, "fold pledges", func(t *txn) error { return t.setThrough(through) })
+	if err := l.write(ctx, "fold pledges", func(t *txn) error { return t.setThrough(through) }); err != nil {
+		return err
+	}
+	l.pledges.through.Store(through)
+	return nil
+}
+
+// foldPledges writes what is pledged of these grants into their rows.
+func (t *txn) foldPledges(keys []grantKey) error {
+	var folded []grantKey
+	for _, k := range keys {
+		p := t.l.pledges.get(k)
+		if p.n == 0 || slices.Contains(folded, k) {
+			continue
+		}
+		folded = append(folded, k)
+		if _, err := t.exec(`/* ledger.foldPledges */ UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
+			p.n, p.n, p.seq, t.now, k.user, k.template); err != nil {
+			return err
+		}
+	}
+	t.after = append(t.after, func() { t.l.pledges.done(folded) })
+	return nil
 }
 
 // setThrough says that no message up to this one has a pledge any more.

@@ -362,6 +362,13 @@ func (t *txn) retire(some []*oldMessage, before int64, deletes bool) (map[int64]
 	if err := t.foldSpends(some); err != nil {
 		return nil, err
 	}
+	held := make([]grantKey, len(some))
+	for i, o := range some {
+		held[i] = grantKey{o.user, o.template}
+	}
+	if err := t.foldPledges(held); err != nil { // only the message says what it holds
+		return nil, err
+	}
 	for _, q := range []string{
 		`/* ledger.delete */ DELETE FROM attempts WHERE seq ` + list,
 		t.l.d.unlist(list),

@@ -102,6 +102,7 @@ CREATE TABLE IF NOT EXISTS grant_entries (
   ref         VARCHAR(512) NOT NULL,
   open        SMALLINT NOT NULL,    -- an inferred grant that no witness has matched yet
   recorded_at BIGINT NOT NULL,
+  spent       INT NOT NULL DEFAULT 0, -- by messages of the month that retention has deleted since
   PRIMARY KEY (user_no, template_no, at, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
@@ -187,6 +188,11 @@ CREATE TABLE IF NOT EXISTS user_messages (
   user_no BIGINT NOT NULL,
   id      BINARY(16) NOT NULL,
   PRIMARY KEY (user_no, id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Messages that retention walked past because their time had not come: they are looked at again.
+CREATE TABLE IF NOT EXISTS leftovers (
+  id BINARY(16) PRIMARY KEY -- of the message, ULID
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS dedup_keys (

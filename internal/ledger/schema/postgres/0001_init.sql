@@ -102,6 +102,7 @@ CREATE TABLE grant_entries (
   ref         text NOT NULL,
   open        smallint NOT NULL,    -- an inferred grant that no witness has matched yet
   recorded_at bigint NOT NULL,
+  spent       integer NOT NULL DEFAULT 0, -- by messages of the month that retention has deleted since
   PRIMARY KEY (user_no, template_no, at, id)
 );
 
@@ -182,6 +183,11 @@ CREATE TABLE user_messages (
   user_no bigint NOT NULL,
   id      bytea NOT NULL,
   PRIMARY KEY (user_no, id)
+);
+
+-- Messages that retention walked past because their time had not come: they are looked at again.
+CREATE TABLE leftovers (
+  id bytea PRIMARY KEY -- of the message, ULID
 );
 
 CREATE TABLE dedup_keys (

@@ -103,6 +103,7 @@ CREATE TABLE grant_entries (
   ref         TEXT NOT NULL,
   open        INTEGER NOT NULL,    -- an inferred grant that no witness has matched yet
   recorded_at INTEGER NOT NULL,
+  spent       INTEGER NOT NULL DEFAULT 0, -- by messages of the month that retention has deleted since
   PRIMARY KEY (user_no, template_no, at, id)
 ) WITHOUT ROWID;
 
@@ -185,6 +186,11 @@ CREATE TABLE user_messages (
   user_no INTEGER NOT NULL,
   id      BLOB NOT NULL,
   PRIMARY KEY (user_no, id)
+) WITHOUT ROWID;
+
+-- Messages that retention walked past because their time had not come: they are looked at again.
+CREATE TABLE leftovers (
+  id BLOB PRIMARY KEY -- of the message, ULID
 ) WITHOUT ROWID;
 
 CREATE TABLE dedup_keys (

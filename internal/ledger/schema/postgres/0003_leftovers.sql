@@ -1,5 +1,0 @@
--- +goose Up
--- Messages that retention walked past because their time had not come: they are looked at again.
-CREATE TABLE leftovers (
-  id bytea PRIMARY KEY -- of the message, ULID
-);
