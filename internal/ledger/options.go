@@ -3,6 +3,9 @@ package ledger
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/hongyan-push/hongyan"
 )
@@ -28,13 +31,46 @@ func (o *options) empty() bool {
 		o.HoldForS == 0 && o.ExpiresAt == 0 && o.Dedup == "" && len(o.Tags) == 0 && len(o.Metadata) == 0
 }
 
-// encode is the options as a message row keeps them.
+// encode is the options as a message row keeps them. Most have a page and nothing else.
 func (o *options) encode() (string, error) {
 	if o.empty() {
 		return "{}", nil
 	}
+	rest := *o
+	if rest.Page = ""; rest.empty() {
+		return string(append(appendJSON([]byte(`{"p":`), o.Page), '}')), nil
+	}
 	text, err := json.Marshal(o)
 	return string(text), err
+}
+
+// encodeData is the data as a message row keeps it. Each message is written once, and the
+// way through reflection would cost as much as its place in an index.
+func encodeData(data map[string]string) string {
+	keys := slices.Sorted(maps.Keys(data))
+	b := make([]byte, 0, 64*len(keys)+2)
+	b = append(b, '{')
+	for i, k := range keys {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendJSON(b, k), ':')
+		b = appendJSON(b, data[k])
+	}
+	return string(append(b, '}'))
+}
+
+// appendJSON appends a text as JSON.
+func appendJSON(b []byte, s string) []byte {
+	plain := utf8.ValidString(s)
+	for i := 0; plain && i < len(s); i++ {
+		plain = s[i] >= ' ' && s[i] != '"' && s[i] != '\\'
+	}
+	if !plain {
+		quoted, _ := json.Marshal(s) // of a string it cannot fail
+		return append(b, quoted...)
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 func parseOptions(s string) (options, error) {

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,8 +53,10 @@ func (l *Ledger) prepare(ctx context.Context, s *hongyan.Submission) (*submitIte
 		r.OpenID, r.Template = to, m.Template
 		it.report = &r
 	}
-	it.options = optionsOf(m, it.explicit)
-	return it, it.encode()
+	it.data = encodeData(data)
+	opt := optionsOf(m, it.explicit)
+	it.options, err = opt.encode()
+	return it, err
 }
 
 // checkData fits and validates the data; faults that refuse it come back as an error.
@@ -79,15 +80,6 @@ func checkData(t *hongyan.Template, s *hongyan.Submission, set *hongyan.AppSetti
 		return nil, nil, &hongyan.Error{Code: hongyan.CodeInvalidData, Message: fields[0].Detail, Fields: fields}
 	}
 	return data, faults, nil
-}
-
-func (it *submitItem) encode() error {
-	d, err := json.Marshal(it.message.Data)
-	if err != nil {
-		return fmt.Errorf("encode data: %w", err)
-	}
-	it.data = string(d)
-	return nil
 }
 
 // openIDOf finds the openid of the integrator's own user id.

@@ -43,7 +43,7 @@ type submitItem struct {
 	template *templateEntry
 	message  hongyan.Message
 	report   *hongyan.Report
-	options  options
+	options  string // JSON, as is data
 	data     string
 	explicit int64     // expires_at as asked for
 	sendAt   time.Time // send_at as asked for

@@ -476,16 +476,12 @@ func (b *submitBatch) insertRows() error {
 	rows := make([][]any, len(b.rows))
 	for i, it := range b.rows {
 		m, row := &it.message, it.row
-		opt, err := it.options.encode()
-		if err != nil {
-			return err
-		}
 		var attempt, owner, lease, started int64
 		if row.job != nil {
 			attempt, owner, lease, started = 1, b.l.owner, ms(row.job.LeaseUntil), b.t.now
 		}
 		rows[i] = []any{row.seq, it.id[:], it.app.no, it.template.no, row.user, row.state, code(priorityWords, m.Priority), row.due, row.expires, row.reserve,
-			row.flag, attempt, owner, lease, started, it.data, opt, b.t.now, b.t.now}
+			row.flag, attempt, owner, lease, started, it.data, it.options, b.t.now, b.t.now}
 	}
 	b.rows = b.rows[:0]
 	err := b.t.insertRows(`/* ledger.Submit */ INSERT INTO messages`, messageInsert, rows, "")
