@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -73,7 +72,7 @@ func (l *Ledger) Keys(ctx context.Context) ([]hongyan.APIKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read API keys: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		k, err := scanKey(r)
 		out = append(out, k)
 		return err
@@ -81,7 +80,7 @@ func (l *Ledger) Keys(ctx context.Context) ([]hongyan.APIKey, error) {
 	return out, err
 }
 
-func scanKey(r *sql.Rows, more ...any) (hongyan.APIKey, error) {
+func scanKey(r scanner, more ...any) (hongyan.APIKey, error) {
 	var k hongyan.APIKey
 	var scopes, apps string
 	var created, revoked int64
@@ -125,7 +124,7 @@ func (l *Ledger) reloadKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read API keys: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var hash []byte
 		k, err := scanKey(r, &hash)
 		m[[sha256.Size]byte(hash)] = k

@@ -112,7 +112,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read apps: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		e := &appEntry{templates: map[string]*templateEntry{}, byNo: map[int64]*templateEntry{}, aliases: map[string]*templateEntry{}}
 		var settings string
 		var created, updated int64
@@ -149,7 +149,7 @@ func (l *Ledger) reloadPauses(ctx context.Context, byNo map[int64]*appEntry) err
 	if err != nil {
 		return fmt.Errorf("read pauses: %w", err)
 	}
-	return eachRow(rs, func(r *sql.Rows) error {
+	return eachRow(rs, func(r scanner) error {
 		var no, since, probe int64
 		var p hongyan.Pause
 		if err := r.Scan(&no, &p.Scope, &p.Key, &p.Reason, &p.Errcode, &p.Detail, &since, &probe, &p.Probes); err != nil {

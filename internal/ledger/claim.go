@@ -125,7 +125,7 @@ func (t *txn) waiting(seqs []any) ([]*row, error) {
 	if t.l.d.skip != "" {
 		list, args := t.l.d.list(seqs, kindInt)
 		seqs = nil
-		err := t.rows(`/* ledger.waiting */ SELECT seq FROM messages WHERE seq `+list+` AND state + 0 IN (2, 3) ORDER BY seq`+t.l.d.skip, args, func(r *sql.Rows) error {
+		err := t.rows(`/* ledger.waiting */ SELECT seq FROM messages WHERE seq `+list+` AND state + 0 IN (2, 3) ORDER BY seq`+t.l.d.skip, args, func(r scanner) error {
 			var seq int64
 			err := r.Scan(&seq)
 			seqs = append(seqs, seq)
@@ -137,7 +137,7 @@ func (t *txn) waiting(seqs []any) ([]*row, error) {
 	}
 	var out []*row
 	list, args := t.l.d.list(seqs, kindInt)
-	err := t.rows(`/* ledger.waiting */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state + 0 IN (2, 3)`, args, func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.waiting */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state + 0 IN (2, 3)`, args, func(r scanner) error {
 		w, err := t.l.scanMessage(r)
 		out = append(out, w)
 		return err
@@ -255,8 +255,8 @@ func (a *appEntry) heads(d *dialect, take func(*templateEntry) bool) string {
 	return "/* ledger.heads */ " + b.String()
 }
 
-func scanHeads(into *[]backlogHead) func(*sql.Rows) error {
-	return func(r *sql.Rows) error {
+func scanHeads(into *[]backlogHead) func(scanner) error {
+	return func(r scanner) error {
 		var h backlogHead
 		var due sql.NullInt64
 		err := r.Scan(&h.template, &h.priority, &due)
@@ -316,7 +316,7 @@ func (t *txn) head(h backlogHead, n int, busy map[int64]int64) ([]candidate, err
 	for page := n + min(64, n); ; page = min(4*page, headPage) {
 		read := 0
 		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE `+t.l.d.due+` AND priority = ? AND due_at >= ? AND (due_at > ? OR seq > ?) AND due_at <= ? ORDER BY due_at, seq LIMIT ?`,
-			[]any{h.template, h.priority, due, due, seq, t.now, page}, func(r *sql.Rows) error {
+			[]any{h.template, h.priority, due, due, seq, t.now, page}, func(r scanner) error {
 				read++
 				c := candidate{priority: h.priority}
 				if err := r.Scan(&c.seq, &c.user, &c.due); err != nil {

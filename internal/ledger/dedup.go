@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"database/sql"
 	"slices"
 	"time"
 
@@ -66,7 +65,7 @@ func (b *submitBatch) readDedup(app int64, keys []string) error {
 	held := make(map[int64]*dedupRow)
 	var seqs []any
 	err := b.t.rows(`/* ledger.lockDedup */ SELECT dedup_key, seq, until FROM dedup_keys WHERE app_no = ? AND dedup_key `+list+` ORDER BY app_no, dedup_key`+b.l.d.lock, append([]any{app}, args...),
-		func(r *sql.Rows) error {
+		func(r scanner) error {
 			var key string
 			var seq, until int64
 			err := r.Scan(&key, &seq, &until)
@@ -80,7 +79,7 @@ func (b *submitBatch) readDedup(app int64, keys []string) error {
 		return err
 	}
 	list, args = b.l.d.list(seqs, kindInt)
-	return b.t.rows(`/* ledger.lockDedup */ SELECT seq, id, state, attempt, reason FROM messages WHERE seq `+list, args, func(r *sql.Rows) error {
+	return b.t.rows(`/* ledger.lockDedup */ SELECT seq, id, state, attempt, reason FROM messages WHERE seq `+list, args, func(r scanner) error {
 		var seq, state, attempt int64
 		var reason string
 		var id []byte

@@ -3,7 +3,6 @@ package ledger
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,7 +64,7 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 		us, args := t.l.d.list(users, kindInt)
 		ts, more := t.l.d.list(templates, kindInt)
 		err := t.rows(`/* ledger.lockGrants */ SELECT user_no, template_no, exact, standing, available, taken, voided, zero_at, `+t.l.d.folded+` FROM grants WHERE user_no `+us+` AND template_no `+ts+` ORDER BY user_no, template_no`+t.l.d.lock,
-			append(args, more...), func(r *sql.Rows) error { return t.scanGrant(r, gs, keys) })
+			append(args, more...), func(r scanner) error { return t.scanGrant(r, gs, keys) })
 		if err != nil {
 			return err
 		}
@@ -73,7 +72,7 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 	return nil
 }
 
-func (t *txn) scanGrant(r *sql.Rows, gs grants, keys map[grantKey]hongyan.TemplateKind) error {
+func (t *txn) scanGrant(r scanner, gs grants, keys map[grantKey]hongyan.TemplateKind) error {
 	var k grantKey
 	var row grantRow
 	var exact, standing, folded int64
@@ -173,7 +172,7 @@ func (t *txn) liveRows(k grantKey) ([]liveRow, error) {
 	var out []liveRow
 	cond, args := t.live(k)
 	err := t.rows(`/* ledger.liveRows */ SELECT seq, state, reserved, expires_at, started_at, flags FROM messages m WHERE `+cond+` ORDER BY due_at, seq`+t.l.d.lock,
-		args, func(r *sql.Rows) error {
+		args, func(r scanner) error {
 			var m liveRow
 			if err := r.Scan(&m.seq, &m.state, &m.reserved, &m.expiresAt, &m.startedAt, &m.flags); err != nil {
 				return err

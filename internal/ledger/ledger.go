@@ -94,6 +94,7 @@ type Ledger struct {
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
+	grown   bool // SQLite's log has its size; only Open and then the upkeep use it
 	backlog backlog
 	idem    idemLocks
 	nudge   atomic.Pointer[func()]
@@ -153,10 +154,8 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err := migrateUp(ctx, l.d, w); err != nil {
 		return err
 	}
-	if l.d.alone {
-		if err := growWAL(source); err != nil {
-			return err
-		}
+	if err := l.growWAL(); err != nil {
+		return err
 	}
 	if err := l.heartbeat(ctx); err != nil {
 		return err

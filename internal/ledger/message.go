@@ -54,7 +54,7 @@ func (t *txn) message(id ulid.ULID) (*hongyan.Message, error) {
 
 func (t *txn) messageRow(id ulid.ULID) (*row, error) {
 	var w *row
-	err := t.rows(`/* ledger.message */ SELECT `+messageColumns+messageByID, []any{id[:]}, func(r *sql.Rows) (err error) {
+	err := t.rows(`/* ledger.message */ SELECT `+messageColumns+messageByID, []any{id[:]}, func(r scanner) (err error) {
 		w, err = t.l.scanMessage(r)
 		return err
 	})
@@ -86,7 +86,7 @@ func (l *Ledger) Message(ctx context.Context, id hongyan.MessageID) (*hongyan.Me
 	if err != nil {
 		return nil, fmt.Errorf("read attempts: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var n, started, ended int64
 		var class string
 		var errcode, msgid sql.NullInt64
@@ -224,7 +224,7 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		return nil, "", fmt.Errorf("list messages: %w", err)
 	}
 	out, next := []hongyan.Message{}, ""
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		w, err := l.scanMessage(r)
 		if err != nil {
 			return err

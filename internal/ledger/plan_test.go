@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -37,7 +36,7 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s: %v", q, err)
 			continue
 		}
-		err = eachRow(rs, func(r *sql.Rows) error {
+		err = eachRow(rs, func(r scanner) error {
 			var id, parent, unused int
 			var step string
 			err := r.Scan(&id, &parent, &unused, &step)

@@ -117,7 +117,7 @@ func (l *Ledger) readPledges(ctx context.Context) error {
 	}
 	l.pledges.through.Store(through)
 	l.pledges.now = make(map[grantKey]pledge)
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var k grantKey
 		var p pledge
 		err := r.Scan(&k.user, &k.template, &p.n, &p.seq)

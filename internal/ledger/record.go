@@ -166,7 +166,7 @@ func (t *txn) accepted(batch []*result) (map[int64]bool, error) {
 	}
 	out := make(map[int64]bool)
 	list, args := t.l.d.list(seqs, kindInt)
-	err := t.rows(`/* ledger.accepted */ SELECT seq, attempt, COALESCE(msgid, 0) FROM messages WHERE state = 5 AND owner = ? AND seq `+list, append([]any{t.l.owner}, args...), func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.accepted */ SELECT seq, attempt, COALESCE(msgid, 0) FROM messages WHERE state = 5 AND owner = ? AND seq `+list, append([]any{t.l.owner}, args...), func(r scanner) error {
 		var seq, attempt, msgid int64
 		err := r.Scan(&seq, &attempt, &msgid)
 		out[seq] = attempt == by[seq].job.attempt && msgid == by[seq].o.MsgID
@@ -196,7 +196,7 @@ func (t *txn) resultRows(gs grants, batch []*result) (map[int64]*resultRow, erro
 	}
 	out := make(map[int64]*resultRow, len(batch))
 	list, args := t.l.d.list(seqs, kindInt)
-	err := t.rows(`/* ledger.resultRows */ SELECT seq, user_no, template_no, app_no, state, reserved, attempt, owner, expires_at, started_at FROM messages WHERE seq `+list+` ORDER BY seq`+t.l.d.lock, args, func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.resultRows */ SELECT seq, user_no, template_no, app_no, state, reserved, attempt, owner, expires_at, started_at FROM messages WHERE seq `+list+` ORDER BY seq`+t.l.d.lock, args, func(r scanner) error {
 		var w resultRow
 		err := r.Scan(&w.seq, &w.user, &w.template, &w.app, &w.state, &w.reserved, &w.attempt, &w.owner, &w.expires, &w.startedAt)
 		out[w.seq] = &w

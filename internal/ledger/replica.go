@@ -169,7 +169,7 @@ func (l *Ledger) Replicas(ctx context.Context) ([]Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read replicas: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var owner, seen, skew int64
 		var x Replica
 		err := r.Scan(&owner, &x.Name, &seen, &skew)

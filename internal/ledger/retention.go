@@ -238,7 +238,7 @@ func (l *Ledger) walk(keep time.Duration, deletes bool) retainStep {
 
 func (t *txn) walkPage(after, limit []byte, n int) ([]*oldMessage, error) {
 	var out []*oldMessage
-	err := t.rows(`/* ledger.walk */ SELECT seq, id, state, flags, updated_at FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{after, limit, n}, func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.walk */ SELECT seq, id, state, flags, updated_at FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{after, limit, n}, func(r scanner) error {
 		var o oldMessage
 		var id []byte
 		err := r.Scan(&o.seq, &id, &o.state, &o.flags, &o.updated)
@@ -315,7 +315,7 @@ func (l *Ledger) leftoverPage(ctx context.Context, after []byte, n int) ([]*oldM
 	if err != nil {
 		return nil, err
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var o oldMessage
 		var id []byte
 		var seq, state, flags, updated sql.NullInt64
@@ -396,7 +396,7 @@ func (t *txn) lockOld(some []*oldMessage, before int64) ([]*oldMessage, error) {
 	var out []*oldMessage
 	list, args := t.l.d.list(seqs, kindInt)
 	err := t.rows(`/* ledger.lockOld */ SELECT seq, id, app_no, user_no, template_no, reserved, ended_at, updated_at FROM messages WHERE seq `+list+` AND state IN `+finalStates+` AND updated_at <= ? ORDER BY seq`+t.l.d.lock,
-		append(args, before), func(r *sql.Rows) error {
+		append(args, before), func(r scanner) error {
 			var o oldMessage
 			var id []byte
 			err := r.Scan(&o.seq, &id, &o.app, &o.user, &o.template, &o.reserved, &o.ended, &o.updated)

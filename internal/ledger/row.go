@@ -79,12 +79,12 @@ func (t *txn) lockRows(gs grants, rows []*row) ([]*row, error) {
 	}
 	list, args := t.l.d.list(seqs, kindInt)
 	if t.l.d.lock != "" {
-		if err := t.rows(`/* ledger.lockRows */ SELECT seq FROM messages WHERE seq `+list+` ORDER BY seq`+t.l.d.lock, args, func(*sql.Rows) error { return nil }); err != nil {
+		if err := t.rows(`/* ledger.lockRows */ SELECT seq FROM messages WHERE seq `+list+` ORDER BY seq`+t.l.d.lock, args, func(scanner) error { return nil }); err != nil {
 			return nil, err
 		}
 	}
 	now := make(map[int64]*row, len(rows))
-	err := t.rows(`/* ledger.lockRows */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list, args, func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.lockRows */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list, args, func(r scanner) error {
 		w, err := t.l.scanMessage(r)
 		if err == nil {
 			now[w.seq] = w
@@ -102,7 +102,7 @@ func (t *txn) lockRows(gs grants, rows []*row) ([]*row, error) {
 
 // rowAt reads one row that is locked.
 func (t *txn) rowAt(seq int64) (w *row, err error) {
-	err = t.rows(`/* ledger.rowAt */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq = ?`, []any{seq}, func(r *sql.Rows) (err error) {
+	err = t.rows(`/* ledger.rowAt */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq = ?`, []any{seq}, func(r scanner) (err error) {
 		w, err = t.l.scanMessage(r)
 		return err
 	})

@@ -51,6 +51,7 @@ func (r *reader) QueryRowContext(ctx context.Context, q string, args ...any) *sq
 type session struct {
 	texts   *texts
 	conn    *sql.Conn
+	direct  *direct // past database/sql, where one connection writes
 	prepare bool
 	stmts   map[string]*sql.Stmt
 }
@@ -81,28 +82,59 @@ func (s *session) forget() {
 		_ = st.Close()
 	}
 	clear(s.stmts)
+	if s.direct != nil {
+		s.direct.close()
+	}
 }
 
-func (s *session) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if !s.prepare {
-		return s.conn.ExecContext(ctx, s.texts.of(query), args...)
+// exec answers how many rows the statement changed.
+func (s *session) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	var res sql.Result
+	var err error
+	switch {
+	case s.direct != nil:
+		st, err := s.direct.stmt(ctx, query, s.texts.of)
+		if err != nil {
+			return 0, err
+		}
+		return s.direct.exec(ctx, st, args)
+	case s.prepare:
+		var st *sql.Stmt
+		if st, err = s.stmt(ctx, query); err == nil {
+			res, err = st.ExecContext(ctx, args...)
+		}
+	default:
+		res, err = s.conn.ExecContext(ctx, s.texts.of(query), args...)
 	}
-	st, err := s.stmt(ctx, query)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return st.ExecContext(ctx, args...)
+	return res.RowsAffected()
 }
 
-func (s *session) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if !s.prepare {
-		return s.conn.QueryContext(ctx, s.texts.of(query), args...)
+// rows calls scan once a row.
+func (s *session) rows(ctx context.Context, query string, args []any, scan func(scanner) error) error {
+	var rs *sql.Rows
+	var err error
+	switch {
+	case s.direct != nil:
+		st, err := s.direct.stmt(ctx, query, s.texts.of)
+		if err != nil {
+			return err
+		}
+		return s.direct.rows(ctx, st, args, scan)
+	case s.prepare:
+		var st *sql.Stmt
+		if st, err = s.stmt(ctx, query); err == nil {
+			rs, err = st.QueryContext(ctx, args...)
+		}
+	default:
+		rs, err = s.conn.QueryContext(ctx, s.texts.of(query), args...)
 	}
-	st, err := s.stmt(ctx, query)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return st.QueryContext(ctx, args...)
+	return eachRow(rs, scan)
 }
 
 func (s *session) close() {
@@ -148,7 +180,15 @@ func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 		p.free <- nil
 		return nil, err
 	}
-	return &session{texts: x, conn: conn, prepare: p.d.prepare}, nil
+	s := &session{texts: x, conn: conn, prepare: p.d.prepare}
+	if p.d.alone {
+		if s.direct, err = newDirect(conn); err != nil {
+			_ = conn.Close()
+			p.free <- nil
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // put gives a session back. One whose transaction may still be open is not used again.

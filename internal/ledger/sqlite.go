@@ -15,7 +15,7 @@ import (
 
 func sqliteDialect() *dialect {
 	return &dialect{
-		name: "sqlite", goose: goose.DialectSQLite3, alone: true, begin: "BEGIN IMMEDIATE", prepare: true, most: 64,
+		name: "sqlite", goose: goose.DialectSQLite3, alone: true, begin: "BEGIN IMMEDIATE", most: 64,
 		rewrite:  failing,
 		insert:   insertValues,
 		list:     listOf,
@@ -59,27 +59,38 @@ func failing(query string) string {
 // fewer times, the more of them have been written over meanwhile.
 const walPages = 20_000
 
-// growWAL gives the log its size beforehand: syncing a file that has grown costs more than
-// syncing what was written into it. Zeros at its end are no frames to SQLite. A disk that has
-// no room for it does without.
-func growWAL(path string) error {
+// worthWAL is from how many bytes on a database, or its log, is in such use that the log
+// gets its full size.
+const worthWAL = 4 << 20
+
+// growWAL gives the log of a database that is in use its size beforehand: syncing a file
+// that has grown costs more than syncing what was written into it. Zeros at its end are no
+// frames to SQLite, as long as nobody writes some meanwhile. A disk that has no room for it
+// does without. It answers whether that is settled.
+func growWAL(path string) (settled bool, err error) {
+	var db, wal int64
+	for name, size := range map[string]*int64{path: &db, path + "-wal": &wal} {
+		info, err := os.Stat(name)
+		if err != nil {
+			return false, fmt.Errorf("grow the write-ahead log: %w", err)
+		}
+		*size = info.Size()
+	}
+	const full = walPages * (4096 + 24)
+	if max(db, wal) < worthWAL {
+		return false, nil
+	}
 	f, err := os.OpenFile(path+"-wal", os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("grow the write-ahead log: %w", err)
+		return false, fmt.Errorf("grow the write-ahead log: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("grow the write-ahead log: %w", err)
-	}
-	const size = walPages * (4096 + 24)
-	for at, zeros := info.Size(), make([]byte, 1<<20); at < size; at += int64(len(zeros)) {
+	for at, zeros := wal, make([]byte, 1<<20); at < full; at += int64(len(zeros)) {
 		if _, err := f.WriteAt(zeros, at); err != nil {
-			_ = f.Truncate(info.Size())
-			return nil
+			return true, f.Truncate(wal)
 		}
 	}
-	return f.Sync()
+	return true, f.Sync()
 }
 
 // openSQLite opens the file for the one writer or for the pool of readers. Every commit

@@ -78,7 +78,7 @@ func (l *Ledger) entries(ctx context.Context, k grantKey) ([]hongyan.Entry, erro
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var e hongyan.Entry
 		var id []byte
 		var when, recorded int64
@@ -127,7 +127,7 @@ func (l *Ledger) Subscriptions(ctx context.Context, id hongyan.AppID, openid hon
 	out := []hongyan.Subscription{}
 	var last grantKey
 	next := ""
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		s, k, err := l.scanSubscription(r, id)
 		if err != nil {
 			return err

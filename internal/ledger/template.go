@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -23,7 +22,7 @@ func (l *Ledger) reloadTemplates(ctx context.Context, byNo map[int64]*appEntry) 
 	if err != nil {
 		return fmt.Errorf("read templates: %w", err)
 	}
-	return eachRow(rs, func(r *sql.Rows) error {
+	return eachRow(rs, func(r scanner) error {
 		te := &templateEntry{}
 		t := &te.template
 		var appNo, kind, gone, synced int64
@@ -121,7 +120,7 @@ func (t *txn) clearCounters(templateNo int64) error {
 		return err
 	}
 	var users []int64
-	if err := t.rows(`/* ledger.clearCounters */ SELECT user_no FROM grants WHERE template_no = ?`, []any{templateNo}, func(r *sql.Rows) error {
+	if err := t.rows(`/* ledger.clearCounters */ SELECT user_no FROM grants WHERE template_no = ?`, []any{templateNo}, func(r scanner) error {
 		var u int64
 		err := r.Scan(&u)
 		users = append(users, u)

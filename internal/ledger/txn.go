@@ -30,17 +30,13 @@ type txn struct {
 }
 
 func (t *txn) exec(query string, args ...any) (int64, error) {
-	res, err := t.s.exec(t.ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+	return t.s.exec(t.ctx, query, args...)
 }
 
 // row reads one row; sql.ErrNoRows if there is none.
 func (t *txn) row(query string, args []any, into ...any) error {
 	found := false
-	err := t.rows(query, args, func(r *sql.Rows) error {
+	err := t.rows(query, args, func(r scanner) error {
 		if found {
 			return nil
 		}
@@ -54,15 +50,11 @@ func (t *txn) row(query string, args []any, into ...any) error {
 }
 
 // rows calls scan once a row.
-func (t *txn) rows(query string, args []any, scan func(*sql.Rows) error) error {
-	rs, err := t.s.query(t.ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	return eachRow(rs, scan)
+func (t *txn) rows(query string, args []any, scan func(scanner) error) error {
+	return t.s.rows(t.ctx, query, args, scan)
 }
 
-func eachRow(rs *sql.Rows, scan func(*sql.Rows) error) error {
+func eachRow(rs *sql.Rows, scan func(scanner) error) error {
 	defer rs.Close()
 	for rs.Next() {
 		if err := scan(rs); err != nil {

@@ -34,6 +34,9 @@ func (l *Ledger) upkeep(ctx context.Context) {
 		if err := l.Sweep(ctx); err != nil && ctx.Err() == nil {
 			l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
 		}
+		if err := l.growWAL(); err != nil {
+			l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
+		}
 		if l.pledges.due() {
 			if err := l.foldPledges(ctx); err != nil && ctx.Err() == nil {
 				l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
@@ -52,6 +55,17 @@ func (l *Ledger) upkeep(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// growWAL gives SQLite's log its full size, once it is in use.
+func (l *Ledger) growWAL() (err error) {
+	if !l.d.alone || l.grown {
+		return nil
+	}
+	l.turns.writer.Lock()
+	defer l.turns.writer.Unlock()
+	l.grown, err = growWAL(l.source)
+	return err
 }
 
 // sweeps are what time comes for. Their conditions are those of the partial indexes, word for
@@ -98,7 +112,7 @@ func (l *Ledger) sweep(ctx context.Context, s sweepOf) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("sweep: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var seq int64
 		err := r.Scan(&seq)
 		seqs = append(seqs, seq)
@@ -145,7 +159,7 @@ func (l *Ledger) sweepRows(ctx context.Context, seqs []any, do func(*txn, grants
 func (t *txn) places(seqs []any) ([]*row, error) {
 	var out []*row
 	list, args := t.l.d.list(seqs, kindInt)
-	err := t.rows(`/* ledger.places */ SELECT seq, app_no, user_no, template_no FROM messages WHERE seq `+list+` ORDER BY seq`, args, func(r *sql.Rows) error {
+	err := t.rows(`/* ledger.places */ SELECT seq, app_no, user_no, template_no FROM messages WHERE seq `+list+` ORDER BY seq`, args, func(r scanner) error {
 		var w row
 		err := r.Scan(&w.seq, &w.app, &w.user, &w.template)
 		out = append(out, &w)
@@ -349,7 +363,7 @@ func (t *txn) fold() (n int, err error) {
 	}
 	var limit ulid.ULID
 	_ = limit.SetTime(uint64(t.now - back.Milliseconds()))
-	if err := t.rows(`/* ledger.fold */ SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{mark, limit[:], foldMost}, func(r *sql.Rows) error {
+	if err := t.rows(`/* ledger.fold */ SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{mark, limit[:], foldMost}, func(r scanner) error {
 		n++
 		return r.Scan(&end)
 	}); err != nil || n == 0 {
@@ -382,7 +396,7 @@ func (l *Ledger) recount(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("count the backlog: %w", err)
 	}
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		var template, due, all int64
 		err := r.Scan(&template, &due, &all)
 		no := apps[template]

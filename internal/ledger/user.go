@@ -54,7 +54,7 @@ func (t *txn) findUsers(appNo int64, openids []hongyan.OpenID, found map[hongyan
 		vs[i] = string(o)
 	}
 	list, args := t.l.d.list(vs, kindText)
-	return t.rows(`/* ledger.users */ SELECT openid, no FROM users WHERE app_no = ? AND openid `+list, append([]any{appNo}, args...), func(r *sql.Rows) error {
+	return t.rows(`/* ledger.users */ SELECT openid, no FROM users WHERE app_no = ? AND openid `+list, append([]any{appNo}, args...), func(r scanner) error {
 		var o hongyan.OpenID
 		var no int64
 		err := r.Scan(&o, &no)
@@ -188,7 +188,7 @@ func (l *Ledger) Users(ctx context.Context, id hongyan.AppID, external string, l
 	}
 	out, next := []hongyan.User{}, ""
 	var last int64
-	err = eachRow(rs, func(r *sql.Rows) error {
+	err = eachRow(rs, func(r scanner) error {
 		u, no, err := scanUser(r, id)
 		if err != nil {
 			return err
