@@ -371,3 +371,16 @@ func readFile(t *testing.T, path string) []byte {
 	}
 	return b
 }
+
+func dirNames(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range list {
+		out = append(out, f.Name())
+	}
+	return out
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -269,31 +268,11 @@ func TestMasterKeyFromEnvironment(t *testing.T) {
 // nothing that was under way became uncertain.
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
-	sb := startSandbox(t)
-	p := newProcess(t, sb.url, 16)
-	p.start()
-	p.setup(300)
-	sb.fault(object{"path": sendPath, "latency_ms": 100, "when": "before"})
-	var ids []string
-	for i := range 300 {
-		status, b, err := requestErr(p.url, adminKey, "POST", "/v1/messages", p.message(i))
-		if err != nil || status != 202 {
-			t.Fatalf("submit: %d %s %v", status, b, err)
-		}
-		var m object
-		_ = json.Unmarshal(b, &m)
-		ids = append(ids, m["id"].(string))
-	}
-	p.terminate()
-	p.start()
-	sb.clearFaults()
-	p.drained()
-	count := p.statuses(ids)
-	if count["accepted"] != 300 {
-		t.Errorf("after a stop and a start: %v, want 300 accepted", count)
-	}
-	if n := sb.outbox(p.appid); n.total != 300 || n.twice != 0 {
-		t.Errorf("the phones received %+v, want 300 and none twice", n)
-	}
-	t.Log("300 messages over a graceful stop: " + strconv.Itoa(count["accepted"]) + " accepted, 0 uncertain")
+	r := newRun(t, setting{messages: 300, slow: 100})
+	r.submit()
+	<-r.submitted
+	r.terminate()
+	r.calm()
+	r.start()
+	r.verify(0, 0)
 }

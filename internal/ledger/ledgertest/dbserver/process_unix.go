@@ -163,7 +163,7 @@ func (p *process) args() []string {
 	port := strconv.Itoa(p.port)
 	if p.kind == Postgres {
 		args := []string{"-D", p.data(), "-p", port, "-k", p.dir}
-		for _, set := range []string{"listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=128MB", "max_wal_size=1GB",
+		for _, set := range []string{"listen_addresses=127.0.0.1", "max_connections=500", "shared_buffers=128MB", "max_wal_size=1GB",
 			"fsync=on", "synchronous_commit=on", "full_page_writes=on"} {
 			args = append(args, "-c", set)
 		}
@@ -171,7 +171,7 @@ func (p *process) args() []string {
 	}
 	return []string{"--no-defaults", "--datadir=" + p.data(), "--socket=" + filepath.Join(p.dir, "s"), "--port=" + port,
 		"--bind-address=127.0.0.1", "--skip-name-resolve", "--pid-file=" + filepath.Join(p.dir, "pid"), "--init-file=" + p.initFile(),
-		"--max-connections=200", "--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M",
+		"--max-connections=500", "--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M",
 		"--innodb-flush-log-at-trx-commit=1", "--skip-log-bin", "--character-set-server=utf8mb4"}
 }
 
