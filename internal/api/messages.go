@@ -229,5 +229,5 @@ func (x *exchange) asError(err error) *hongyan.Error {
 		return e
 	}
 	x.log.ErrorContext(x.r.Context(), "message not submitted", "request_id", x.id, "err", err)
-	return hongyan.Errorf(hongyan.CodeInternal, "The server could not do this; its log has the reason under the request_id.")
+	return veiled(err)
 }

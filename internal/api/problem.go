@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/ledger"
 	"github.com/hongyan-push/hongyan/wechat"
 )
 
@@ -64,12 +65,20 @@ func (x *exchange) problem(err error) *problem {
 	lang := languageOf(x.r)
 	var e *hongyan.Error
 	if !errors.As(err, &e) {
-		e = hongyan.Errorf(hongyan.CodeInternal, "The server could not do this; its log has the reason under the request_id.")
+		e = veiled(err)
 		if !errors.Is(err, context.Canceled) || x.r.Context().Err() == nil {
 			x.log.ErrorContext(x.r.Context(), "request failed", "request_id", x.id, "route", x.route, "err", err)
 		}
 	}
 	return newProblem(e, lang, x.id)
+}
+
+// veiled is what may be told of an error that is not ours.
+func veiled(err error) *hongyan.Error {
+	if ledger.Unavailable(err) {
+		return hongyan.Errorf(hongyan.CodeStorageUnavailable, "The database does not answer. Repeat the request; a write with the same Idempotency-Key, because it may have happened.")
+	}
+	return hongyan.Errorf(hongyan.CodeInternal, "The server could not do this; its log has the reason under the request_id.")
 }
 
 func newProblem(e *hongyan.Error, lang, requestID string) *problem {
