@@ -10,9 +10,9 @@ import (
 // voids its leases at once; on a shared database nobody may before they run out.
 func TestChaosServerKilled(t *testing.T) {
 	everywhere(t, func(t *testing.T, db string) {
-		kills, messages := rounds(3, 30), rounds(1500, 15_000)
+		kills, messages := rounds(3, 30), rounds(800, 12_000)
 		if db == "" {
-			kills, messages = rounds(20, 100), rounds(4000, 25_000)
+			kills, messages = rounds(20, 100), rounds(3000, 20_000)
 		}
 		r := newRun(t, setting{db: db, messages: messages})
 		r.submit()
@@ -41,7 +41,7 @@ func TestChaosServerKilled(t *testing.T) {
 func TestChaosReplicaKilled(t *testing.T) {
 	t.Parallel()
 	onShared(t, func(t *testing.T, db string) {
-		kills, messages := rounds(1, 30), rounds(1500, 15_000)
+		kills, messages := rounds(1, 30), rounds(800, 12_000)
 		r := newRun(t, setting{db: db, messages: messages})
 		second := r.replica()
 		r.submit()
@@ -58,11 +58,11 @@ func TestChaosReplicaKilled(t *testing.T) {
 // and lets it go on: what it was about to write does not fit its lease any more.
 func TestChaosServerFrozen(t *testing.T) {
 	everywhere(t, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: 1000})
+		r := newRun(t, setting{db: db, messages: 800})
 		r.submit()
 		times := rounds(1, 3)
 		for i := range times {
-			r.reach(1000 * (i + 1) / (times + 1))
+			r.reach(800 * (i + 1) / (times + 1))
 			r.freeze()
 			time.Sleep(42 * time.Second)
 			r.thaw()
@@ -77,22 +77,15 @@ func TestChaosServerFrozen(t *testing.T) {
 func TestChaosReplicaFrozen(t *testing.T) {
 	t.Parallel()
 	onShared(t, func(t *testing.T, db string) {
-		times, messages := rounds(1, 3), rounds(1500, 4500)
+		times, messages := rounds(1, 3), rounds(800, 2400)
 		r := newRun(t, setting{db: db, messages: messages})
 		second := r.replica()
 		r.submit()
 		for i := range times {
 			r.reach(messages * (i + 1) / (times + 1))
 			second.freeze()
-			time.Sleep(2 * time.Second)
-			before := r.sb.accepted()
-			time.Sleep(43 * time.Second)
-			if after := r.sb.accepted(); after == before && before < messages-2*bound {
-				t.Errorf("the other server sent nothing: %d cards before and after", before)
-			}
-			taken := r.some("uncertain")
+			r.overtake(messages)
 			second.thaw()
-			t.Logf("frozen: %d messages of the other were taken over", taken)
 		}
 		r.verify(0, times*bound)
 	})
