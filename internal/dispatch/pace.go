@@ -15,7 +15,8 @@ type pace struct {
 	setting float64 // calls a second from the settings; 0: none
 	limited float64 // our own limit after a complaint; 0: none
 	grownAt time.Time
-	counter [2]int // calls in this and the previous second
+	slowed  time.Time // when it was halved last
+	counter [2]int    // calls in this and the previous second
 	second  int64
 }
 
@@ -44,11 +45,16 @@ func (p *pace) delay(now time.Time) time.Duration {
 	return p.limiter.ReserveN(now, 1).DelayFrom(now)
 }
 
-// slow halves the pace, because WeChat asked for it.
+// slow halves the pace, because WeChat asked for it; once a second, for calls that were
+// under way together complain about the same pace.
 func (p *pace) slow(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count(now)
+	if d := now.Sub(p.slowed); d >= 0 && d < time.Second {
+		return
+	}
+	p.slowed = now
 	measured := float64(max(p.counter[0], p.counter[1], 1))
 	if p.limited > 0 {
 		measured = min(measured, p.limited)
