@@ -64,7 +64,7 @@ type setting struct {
 	db       string
 	messages int
 	slow     int    // how long WeChat takes for a call, ms; 0: 40
-	wechat   string // where servers take WeChat to be; "": the sandbox itself
+	linked   bool   // WeChat is behind a link
 	dir      string // of SQLite; "": a temporary one
 	unborn   bool   // the test starts the first server, with start or startHere
 }
@@ -81,6 +81,7 @@ type run struct {
 	*process // the first server, which is asked for what happened
 	set      setting
 	sb       *witness
+	net      *link      // to WeChat, if linked
 	also     []*process // more servers: requests go to all in turn, repeats to the next
 
 	appid, tmpl string
@@ -102,6 +103,9 @@ func newRun(t *testing.T, set setting) *run {
 	if r.set.slow == 0 {
 		r.set.slow = 40
 	}
+	if set.linked {
+		r.net, _ = linkURL(t, r.sb.url)
+	}
 	r.process = r.server()
 	if set.dir != "" {
 		r.dir = set.dir
@@ -115,9 +119,9 @@ func newRun(t *testing.T, set setting) *run {
 
 // server is one more of the run's servers, not started yet.
 func (r *run) server() *process {
-	wechat := r.set.wechat
-	if wechat == "" {
-		wechat = r.sb.url
+	wechat := r.sb.url
+	if r.net != nil {
+		wechat = "http://" + r.net.addr
 	}
 	return newProcess(r.sb.t, wechat, r.set.db, senders)
 }

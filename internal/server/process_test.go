@@ -106,14 +106,14 @@ func (w *witness) accepted() int {
 	return int(w.control("GET", "stats", nil)["accepted"].(float64))
 }
 
-// acted is how many calls the faults in place acted on.
-func (w *witness) acted() int {
+// acted is how many calls the first n of the faults in place acted on.
+func (w *witness) acted(n int) int {
 	w.t.Helper()
-	n := 0
-	for _, f := range w.control("GET", "faults", nil)["items"].([]any) {
-		n += int(f.(object)["acted"].(float64))
+	sum := 0
+	for _, f := range w.control("GET", "faults", nil)["items"].([]any)[:n] {
+		sum += int(f.(object)["acted"].(float64))
 	}
-	return n
+	return sum
 }
 
 // process is a server that can be killed and started again.
