@@ -15,10 +15,12 @@ func TestChaosWeChatAway(t *testing.T) {
 		lasts  time.Duration
 		strike func(*run, *link)
 	}{
-		"gone":      {3 * time.Second, func(_ *run, net *link) { net.cut() }},
-		"silent":    {12 * time.Second, func(_ *run, net *link) { net.stall() }}, // a call's time runs out
-		"halves":    {time.Second, func(_ *run, net *link) { net.halve() }},
-		"502":       {time.Second, func(r *run, _ *link) { r.faults(object{"http_status": 502, "when": "before", "latency_ms": r.set.slow}) }},
+		"gone":   {3 * time.Second, func(_ *run, net *link) { net.cut() }},
+		"silent": {12 * time.Second, func(_ *run, net *link) { net.stall() }}, // a call's time runs out
+		"halves": {time.Second, func(_ *run, net *link) { net.halve() }},
+		"502": {time.Second, func(r *run, _ *link) {
+			r.faults(object{"http_status": 502, "when": "before", "latency_ms": r.set.slow})
+		}},
 		"500 after": {time.Second, func(r *run, _ *link) { r.faults(object{"http_status": 500, "when": "after", "latency_ms": r.set.slow}) }},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {

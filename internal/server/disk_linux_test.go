@@ -1,0 +1,91 @@
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// disk is a directory whose room can be taken away.
+type disk struct {
+	dir         string
+	fill, empty func(p *process) error
+}
+
+// newDisk is a small file system of its own where this process may mount one. Elsewhere the
+// server's own files may not grow any more, which looks much the same to it.
+func newDisk(t *testing.T) disk {
+	t.Helper()
+	dir := t.TempDir()
+	ballast := filepath.Join(dir, "ballast")
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128m,mode=0700"); err == nil {
+		t.Cleanup(func() {
+			if err := syscall.Unmount(dir, 0); err != nil {
+				t.Errorf("unmount: %v", err)
+			}
+		})
+		return disk{dir, func(*process) error { return takeAll(ballast) }, func(*process) error { return os.Remove(ballast) }}
+	}
+	if _, err := exec.LookPath("prlimit"); err != nil {
+		if os.Getenv("HONGYAN_TEST_REQUIRE") == "all" {
+			t.Fatal("a full disk needs the right to mount a tmpfs, or prlimit (util-linux)")
+		}
+		t.Skip("a full disk needs the right to mount a tmpfs, or prlimit (util-linux)")
+	}
+	limit := func(p *process, most string) error {
+		return exec.Command("prlimit", "--pid", fmt.Sprint(p.cmd.Process.Pid), "--fsize="+most+":unlimited").Run()
+	}
+	return disk{dir, func(p *process) error { return limit(p, "4096") }, func(p *process) error { return limit(p, "unlimited") }}
+}
+
+// takeAll writes a file until there is no room.
+func takeAll(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestChaosDiskFull takes the room for SQLite's files away under load, and gives it back.
+func TestChaosDiskFull(t *testing.T) {
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		times, messages := rounds(2, 6), rounds(1200, 3600)
+		d := newDisk(t)
+		r := newRun(t, setting{messages: messages, dir: d.dir})
+		r.submit()
+		for i := range times {
+			r.reach(messages * (i + 1) / (times + 1))
+			if err := d.fill(r.process); err != nil {
+				t.Fatal(err)
+			}
+			r.quiet(8 * time.Second)
+			status, answer := request(t, r.url, adminKey, "POST", "/v1/messages", r.message(messages-1))
+			if status != 503 || answer["code"] != "storage_unavailable" {
+				t.Errorf("submit while the disk is full: %d %v", status, answer)
+			}
+			if n := r.some("accepted", 1); n != 1 {
+				t.Errorf("reading while the disk is full: %d messages, want 1", n)
+			}
+			if err := d.empty(r.process); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.verify(0, 0)
+	})
+}
