@@ -115,7 +115,9 @@ func mysqlSource(db string) (string, error) {
 	c.InterpolateParams = true
 	c.Timeout = 5 * time.Second
 	c.Collation = "utf8mb4_bin"
-	c.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'", "innodb_lock_wait_timeout": "10"}
+	c.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+		// MariaDB alone reads the comment; MySQL has nothing like it.
+		"innodb_lock_wait_timeout": fmt.Sprintf("10 /*M!100300 , idle_transaction_timeout = %d */", int(abandonedTime.Seconds()))}
 	c.MaxAllowedPacket = 64 << 20
 	return c.FormatDSN(), nil
 }

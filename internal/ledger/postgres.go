@@ -170,6 +170,9 @@ func openPostgres(source string, conns int) (*sql.DB, error) {
 	if err != nil {
 		return nil, errors.New("open database: the postgres:// URL cannot be read") // the driver's words may hold the password
 	}
+	if name := "idle_in_transaction_session_timeout"; cfg.RuntimeParams[name] == "" {
+		cfg.RuntimeParams[name] = fmt.Sprint(abandonedTime.Milliseconds())
+	}
 	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		_, err := c.PgConn().Exec(ctx, postgresPlans).ReadAll()
 		return err

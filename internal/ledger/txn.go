@@ -17,6 +17,11 @@ import (
 // txnTime bounds a transaction on a shared database, whose network may be gone.
 const txnTime = 10 * time.Second
 
+// abandonedTime is how long a shared database keeps a transaction open in which nothing happens.
+// Between two statements there is no network and no waiting, so its process has died with its
+// machine, has lost the network or stands still; its locks must not hold up the other replicas.
+const abandonedTime = 5 * time.Second
+
 // txn is a running write transaction. It remembers what must follow a commit. What runs in
 // it may run again from its beginning, and may share the transaction with others, so it
 // changes memory through after and undo alone.
