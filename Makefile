@@ -30,10 +30,10 @@ test: deps ## all tests: under the race detector, load and crash tests without i
 	elif [ "$$HONGYAN_TEST_REQUIRE" = all ]; then echo "the race detector needs a C compiler (cc), and HONGYAN_TEST_REQUIRE=all lets nothing be skipped" >&2; exit 1; \
 	else race=; echo "skipped: the race detector, which needs a C compiler (cc)"; fi; \
 	$(GO) test $$race -timeout 20m $(RACED)
-	$(GO) test -timeout 20m -parallel 6 $(LOADED) # they mostly wait for leases
+	$(GO) test -timeout 20m -parallel 16 $(LOADED) # they mostly wait for leases
 
 chaos: ## the crash tests on all databases in their long form
-	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestFreeze|TestStall|TestReplicaKilled|TestServerKilled|TestDatabase' -v ./internal/server
+	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -parallel 8 -run TestChaos -v ./internal/server
 
 fuzz: ## every fuzz target for 60 s
 	@for p in $$($(GO) list ./...); do \

@@ -16,8 +16,8 @@ import (
 // leases and their takeover, past a token's life, and back. A call that is under way is
 // judged by the other clock too, the one that never jumps.
 func TestChaosClockJumps(t *testing.T) {
-	everywhere(t, func(t *testing.T, db string) {
-		times, messages := rounds(1, 5), rounds(800, 4000)
+	everywhere(t, 1, func(t *testing.T, db string) {
+		times, messages := rounds(1, 5), rounds(400, 4000)
 		r := newRun(t, setting{db: db, messages: messages, unborn: true})
 		var offset atomic.Int64
 		r.startHere(server.Options{Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
@@ -41,8 +41,8 @@ func TestChaosClockJumps(t *testing.T) {
 // its share, and one is two minutes fast: it takes messages in and sends none.
 func TestChaosSkewedReplicas(t *testing.T) {
 	t.Parallel()
-	onShared(t, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: rounds(800, 8000)})
+	onShared(t, 1, func(t *testing.T, db string) {
+		r := newRun(t, setting{db: db, messages: rounds(400, 4000)})
 		off := func(d time.Duration) *process {
 			p := r.server()
 			p.startHere(server.Options{Clock: func() time.Time { return time.Now().Add(d) }})

@@ -47,14 +47,15 @@ func TestChaosDatabase(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onServers(t, func(t *testing.T, db *dbserver.Server) {
-				messages := 800 + 100*c.times
+			onServers(t, 1, func(t *testing.T, db *dbserver.Server) {
+				messages := 300 + 100*c.times
 				r := newRun(t, setting{db: db.Create(t), messages: messages})
 				r.submit()
 				for i := range c.times {
 					r.reach(messages * (i + 1) / (c.times + 1))
 					c.strike(r, db)
 				}
+				t.Logf("%d times", c.times)
 				r.verify(0, bound)
 			})
 		})
@@ -68,54 +69,16 @@ func TestChaosDatabaseUnreachable(t *testing.T) {
 	for name, strike := range map[string]func(*link){"cut": (*link).cut, "silent": (*link).stall} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onShared(t, func(t *testing.T, db string) {
-				times, messages := rounds(1, 3), rounds(800, 2400)
+			onShared(t, 3, func(t *testing.T, db string) {
 				net, db := linkURL(t, db)
-				r := newRun(t, setting{db: db, messages: messages})
+				r := newRun(t, setting{db: db, messages: 400})
 				r.submit()
-				for i := range times {
-					r.reach(messages * (i + 1) / (times + 1))
-					strike(net)
-					r.quiet(outage)
-					net.mend()
-				}
+				r.reach(200)
+				strike(net)
+				r.quiet(outage)
+				net.mend()
 				r.verify(0, bound)
 			})
 		})
 	}
-}
-
-// TestChaosReplicaCutOff takes the network to the database away from one of two servers, for
-// longer than its leases last. The database does not hear that it is gone: what it was in
-// the middle of stays open and must not hold the other up.
-func TestChaosReplicaCutOff(t *testing.T) {
-	t.Parallel()
-	onShared(t, func(t *testing.T, db string) {
-		times, messages := rounds(1, 3), rounds(800, 2400)
-		r := newRun(t, setting{db: db, messages: messages})
-		net, through := linkURL(t, db)
-		r.set.db = through
-		r.replica()
-		r.submit()
-		for i := range times {
-			r.reach(messages * (i + 1) / (times + 1))
-			net.stall()
-			r.overtake(messages)
-			net.mend()
-		}
-		r.verify(0, times*bound)
-	})
-}
-
-// overtake waits until leases that were held have been taken over, and expects that the
-// first server goes on meanwhile.
-func (r *run) overtake(messages int) {
-	r.t.Helper()
-	time.Sleep(2 * time.Second)
-	before := r.sb.accepted()
-	time.Sleep(43 * time.Second)
-	if after := r.sb.accepted(); after == before && before < messages-2*bound {
-		r.t.Errorf("the other server sent nothing: %d cards before and after", before)
-	}
-	r.t.Logf("meanwhile the first sent %d messages, %d became uncertain", r.sb.accepted()-before, r.some("uncertain", 500))
 }

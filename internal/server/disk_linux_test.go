@@ -65,7 +65,7 @@ func TestChaosDiskFull(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		times, messages := rounds(2, 6), rounds(1200, 3600)
+		times, messages := rounds(2, 6), rounds(600, 1800)
 		d := newDisk(t)
 		r := newRun(t, setting{messages: messages, dir: d.dir})
 		r.submit()

@@ -7,8 +7,9 @@ import (
 )
 
 // TestChaosWeChatAway lets WeChat fail as a whole for a moment under load, in each way it
-// can. Calls that were under way are unclear, those that the breaker needs to see it too;
-// nothing else is lost, and all goes on after the breaker's rest.
+// can. Five unclear calls in a row open the breaker, with the others under way by then;
+// nothing else is lost, and all goes on after the breaker's rest. Each call from before may
+// be answered so late that the row begins anew.
 func TestChaosWeChatAway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -24,32 +25,17 @@ func TestChaosWeChatAway(t *testing.T) {
 		"500 after": {time.Second, func(r *run, _ *link) { r.faults(object{"http_status": 500, "when": "after", "latency_ms": r.set.slow}) }},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			everywhere(t, func(t *testing.T, db string) {
-				times, messages := rounds(1, 3), rounds(600, 1800)
-				r := newRun(t, setting{db: db, messages: messages, linked: true})
+			everywhere(t, 3, func(t *testing.T, db string) {
+				r := newRun(t, setting{db: db, messages: 300, linked: true})
 				r.submit()
-				for i := range times {
-					r.reach(messages * (i + 1) / (times + 2))
-					c.strike(r, r.net)
-					time.Sleep(c.lasts)
-					r.net.mend()
-					r.calm()
-					r.goesOn()
-				}
-				r.verify(0, times*(senders+5))
+				r.reach(100)
+				c.strike(r, r.net)
+				time.Sleep(c.lasts)
+				r.net.mend()
+				r.calm()
+				r.verify(0, 4*(senders+1)+senders)
 			})
 		})
-	}
-}
-
-// goesOn waits until WeChat gets messages again.
-func (r *run) goesOn() {
-	r.t.Helper()
-	before := r.sb.accepted()
-	for end := time.Now().Add(time.Minute); r.sb.accepted() < min(before+3*senders, len(r.openids)-bound); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			r.t.Fatalf("no calls any more: %s", r.stderr)
-		}
 	}
 }
 
@@ -57,9 +43,8 @@ func (r *run) goesOn() {
 // answer was lost are uncertain, and none of them is sent again: where the call had been
 // done, a second would be on the phone.
 func TestChaosWeChatUnclear(t *testing.T) {
-	everywhere(t, func(t *testing.T, db string) {
-		messages := rounds(600, 6000)
-		r := newRun(t, setting{db: db, messages: messages})
+	everywhere(t, 1, func(t *testing.T, db string) {
+		r := newRun(t, setting{db: db, messages: rounds(400, 4000)})
 		var list []object
 		for i, f := range []object{{"drop": true, "when": "before"}, {"drop": true}, {"http_status": 502, "when": "before"}, {"http_status": 500},
 			{"body": "truncated"}, {"body": "empty"}, {"body": "html", "when": "before"}} {
@@ -74,17 +59,14 @@ func TestChaosWeChatUnclear(t *testing.T) {
 	})
 }
 
-// TestChaosWeChatBusy answers -1 for moments: what was not sent is tried again and arrives
+// TestChaosWeChatBusy answers -1 for a moment: what was not sent is tried again and arrives
 // once, and the pace recovers.
 func TestChaosWeChatBusy(t *testing.T) {
-	everywhere(t, func(t *testing.T, db string) {
-		times, messages := rounds(2, 6), rounds(600, 1800)
-		r := newRun(t, setting{db: db, messages: messages})
+	everywhere(t, 3, func(t *testing.T, db string) {
+		r := newRun(t, setting{db: db, messages: 300})
 		r.submit()
-		for i := range times {
-			r.reach(messages * (i + 1) / (times + 1))
-			r.faults(object{"errcode": -1, "count": 40})
-		}
+		r.reach(150)
+		r.faults(object{"errcode": -1, "count": 20})
 		r.verify(0, 0)
 	})
 }
