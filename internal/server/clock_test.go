@@ -17,7 +17,7 @@ import (
 // judged by the other clock too, the one that never jumps.
 func TestChaosClockJumps(t *testing.T) {
 	everywhere(t, 1, func(t *testing.T, db string) {
-		times, messages := rounds(1, 5), rounds(400, 4000)
+		times, messages := rounds(1, 5), rounds(250, 4000)
 		r := newRun(t, setting{db: db, messages: messages, unborn: true})
 		var offset atomic.Int64
 		r.startHere(server.Options{Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
@@ -42,7 +42,7 @@ func TestChaosClockJumps(t *testing.T) {
 func TestChaosSkewedReplicas(t *testing.T) {
 	t.Parallel()
 	onShared(t, 1, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: rounds(400, 4000)})
+		r := newRun(t, setting{db: db, messages: rounds(250, 4000)})
 		off := func(d time.Duration) *process {
 			p := r.server()
 			p.startHere(server.Options{Clock: func() time.Time { return time.Now().Add(d) }})

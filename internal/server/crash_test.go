@@ -10,7 +10,7 @@ import (
 // voids its leases at once; on a shared database nobody may before they run out.
 func TestChaosServerKilled(t *testing.T) {
 	everywhere(t, 1, func(t *testing.T, db string) {
-		kills, messages := rounds(3, 30), rounds(400, 10_000)
+		kills, messages := rounds(3, 30), rounds(250, 10_000)
 		if db == "" {
 			kills, messages = rounds(20, 100), rounds(2000, 20_000)
 		}
@@ -41,7 +41,7 @@ func TestChaosServerKilled(t *testing.T) {
 func TestChaosReplicaKilled(t *testing.T) {
 	t.Parallel()
 	onShared(t, 1, func(t *testing.T, db string) {
-		kills, messages := rounds(1, 30), rounds(400, 10_000)
+		kills, messages := rounds(1, 30), rounds(250, 10_000)
 		r := newRun(t, setting{db: db, messages: messages, slow: 20})
 		second := r.replica()
 		r.submit()
@@ -62,9 +62,9 @@ const overtaken = 44 * time.Second
 // and lets it go on: what it was about to write does not fit its lease any more.
 func TestChaosServerFrozen(t *testing.T) {
 	everywhere(t, 3, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: 400})
+		r := newRun(t, setting{db: db, messages: 250})
 		r.submit()
-		r.reach(200)
+		r.reach(120)
 		r.freeze()
 		time.Sleep(overtaken)
 		r.thaw()
@@ -78,7 +78,7 @@ func TestChaosServerFrozen(t *testing.T) {
 func TestChaosReplicaFrozen(t *testing.T) {
 	t.Parallel()
 	onShared(t, 3, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: 400})
+		r := newRun(t, setting{db: db, messages: 250})
 		second := r.replica()
 		r.submit()
 		r.reach(100)
@@ -96,7 +96,7 @@ func TestChaosReplicaFrozen(t *testing.T) {
 func TestChaosReplicaCutOff(t *testing.T) {
 	t.Parallel()
 	onShared(t, 3, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: 400})
+		r := newRun(t, setting{db: db, messages: 250})
 		net, through := linkURL(t, db)
 		r.set.db = through
 		r.replica()

@@ -48,7 +48,7 @@ func TestChaosDatabase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			onServers(t, 1, func(t *testing.T, db *dbserver.Server) {
-				messages := 300 + 100*c.times
+				messages := 200 + 100*c.times
 				r := newRun(t, setting{db: db.Create(t), messages: messages})
 				r.submit()
 				for i := range c.times {
@@ -71,9 +71,9 @@ func TestChaosDatabaseUnreachable(t *testing.T) {
 			t.Parallel()
 			onShared(t, 3, func(t *testing.T, db string) {
 				net, db := linkURL(t, db)
-				r := newRun(t, setting{db: db, messages: 400})
+				r := newRun(t, setting{db: db, messages: 250})
 				r.submit()
-				r.reach(200)
+				r.reach(120)
 				strike(net)
 				r.quiet(outage)
 				net.mend()

@@ -161,6 +161,7 @@ func (r *run) setup() {
 				break
 			}
 			if status != 503 || time.Now().After(end) {
+				time.Sleep(time.Second) // for the log
 				r.t.Fatalf("report grants: %d %v: %s", status, answer, r.stderr)
 			}
 		}

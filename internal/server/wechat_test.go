@@ -26,7 +26,7 @@ func TestChaosWeChatAway(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			everywhere(t, 3, func(t *testing.T, db string) {
-				r := newRun(t, setting{db: db, messages: 300, linked: true})
+				r := newRun(t, setting{db: db, messages: 250, linked: true})
 				r.submit()
 				r.reach(100)
 				c.strike(r, r.net)
@@ -44,7 +44,7 @@ func TestChaosWeChatAway(t *testing.T) {
 // done, a second would be on the phone.
 func TestChaosWeChatUnclear(t *testing.T) {
 	everywhere(t, 1, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: rounds(400, 4000)})
+		r := newRun(t, setting{db: db, messages: rounds(250, 4000)})
 		var list []object
 		for i, f := range []object{{"drop": true, "when": "before"}, {"drop": true}, {"http_status": 502, "when": "before"}, {"http_status": 500},
 			{"body": "truncated"}, {"body": "empty"}, {"body": "html", "when": "before"}} {
@@ -63,7 +63,7 @@ func TestChaosWeChatUnclear(t *testing.T) {
 // once, and the pace recovers.
 func TestChaosWeChatBusy(t *testing.T) {
 	everywhere(t, 3, func(t *testing.T, db string) {
-		r := newRun(t, setting{db: db, messages: 300})
+		r := newRun(t, setting{db: db, messages: 250})
 		r.submit()
 		r.reach(150)
 		r.faults(object{"errcode": -1, "count": 20})
