@@ -25,7 +25,7 @@ func TestChaosWeChatAway(t *testing.T) {
 		"500 after": {time.Second, func(r *run, _ *link) { r.faults(object{"http_status": 500, "when": "after", "latency_ms": r.set.slow}) }},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			everywhere(t, 3, func(t *testing.T, db string) {
+			everywhere(t, 2, func(t *testing.T, db string) {
 				r := newRun(t, setting{db: db, messages: 250, linked: true})
 				r.submit()
 				r.reach(100)
