@@ -33,7 +33,7 @@ test: deps ## all tests: under the race detector, load and crash tests without i
 	$(GO) test -timeout 20m -parallel 16 $(LOADED) # they mostly wait for leases
 
 chaos: ## the crash tests on all databases in their long form
-	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -parallel 8 -run TestChaos -v ./internal/server
+	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -parallel 12 -run TestChaos -v ./internal/server
 
 fuzz: ## every fuzz target for 60 s
 	@for p in $$($(GO) list ./...); do \

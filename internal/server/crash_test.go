@@ -10,7 +10,7 @@ import (
 // voids its leases at once; on a shared database nobody may before they run out.
 func TestChaosServerKilled(t *testing.T) {
 	everywhere(t, 1, func(t *testing.T, db string) {
-		kills, messages := rounds(3, 30), rounds(250, 10_000)
+		kills, messages := rounds(3, 30), rounds(250, 6000)
 		if db == "" {
 			kills, messages = rounds(20, 100), rounds(2000, 20_000)
 		}
@@ -41,7 +41,7 @@ func TestChaosServerKilled(t *testing.T) {
 func TestChaosReplicaKilled(t *testing.T) {
 	t.Parallel()
 	onShared(t, 1, func(t *testing.T, db string) {
-		kills, messages := rounds(1, 30), rounds(250, 10_000)
+		kills, messages := rounds(1, 30), rounds(250, 6000)
 		r := newRun(t, setting{db: db, messages: messages, slow: 20})
 		second := r.replica()
 		r.submit()

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hongyan-push/hongyan/internal/ledger/ledgertest/dbserver"
 )
 
 // disk is a directory whose room can be taken away.
@@ -21,14 +23,8 @@ type disk struct {
 // server's own files may not grow any more, which looks much the same to it.
 func newDisk(t *testing.T) disk {
 	t.Helper()
-	dir := t.TempDir()
-	ballast := filepath.Join(dir, "ballast")
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128m,mode=0700"); err == nil {
-		t.Cleanup(func() {
-			if err := syscall.Unmount(dir, 0); err != nil {
-				t.Errorf("unmount: %v", err)
-			}
-		})
+	if dir, ok := mount(t); ok {
+		ballast := filepath.Join(dir, "ballast")
 		return disk{dir, func(*process) error { return takeAll(ballast) }, func(*process) error { return os.Remove(ballast) }}
 	}
 	if _, err := exec.LookPath("prlimit"); err != nil {
@@ -40,7 +36,26 @@ func newDisk(t *testing.T) disk {
 	limit := func(p *process, most string) error {
 		return exec.Command("prlimit", "--pid", fmt.Sprint(p.cmd.Process.Pid), "--fsize="+most+":unlimited").Run()
 	}
-	return disk{dir, func(p *process) error { return limit(p, "4096") }, func(p *process) error { return limit(p, "unlimited") }}
+	return disk{t.TempDir(), func(p *process) error { return limit(p, "4096") }, func(p *process) error { return limit(p, "unlimited") }}
+}
+
+// mount makes a small file system that every user may enter; false if that is not allowed here.
+func mount(t *testing.T) (dir string, ok bool) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hongyan-disk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) })
+	if syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256m,mode=0755") != nil {
+		return "", false
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return dir, true
 }
 
 // takeAll writes a file until there is no room.
@@ -60,7 +75,7 @@ func takeAll(path string) error {
 	return nil
 }
 
-// TestChaosDiskFull takes the room for SQLite's files away under load, and gives it back.
+// TestChaosDiskFull takes the room for the database's files away under load, and gives it back.
 func TestChaosDiskFull(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
@@ -87,5 +102,35 @@ func TestChaosDiskFull(t *testing.T) {
 			}
 		}
 		r.verify(0, 0)
+	})
+	// PostgreSQL goes on as long as what it writes fits into pages and files that it has, and
+	// ends when its log does not. Then somebody starts it again when there is room.
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		dir, ok := mount(t)
+		if !ok {
+			t.Skip("a full disk of PostgreSQL needs the right to mount a tmpfs")
+		}
+		ballast := filepath.Join(dir, "ballast")
+		db := dbserver.PrivateIn(t, dbserver.Postgres, dir)
+		times, messages := rounds(1, 3), rounds(1000, 3000)
+		r := newRun(t, setting{db: db.Create(t), messages: messages, slow: 20})
+		r.submit()
+		for i := range times {
+			r.reach(messages * (i + 1) / (times + 2))
+			if err := takeAll(ballast); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(8 * time.Second)
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			if !db.Running() {
+				t.Log("it had ended")
+				db.Kill()
+				db.Start(t)
+			}
+		}
+		r.verify(0, bound)
 	})
 }

@@ -149,7 +149,7 @@ func (r *run) setup() {
 	}
 	r.sb.control("POST", "users", object{"appid": r.appid, "openids": r.openids})
 	r.sb.control("POST", "taps", object{"appid": r.appid, "openids": r.openids, "template_ids": []string{r.tmpl}})
-	for part := range slices.Chunk(r.openids, 100) {
+	for part := range slices.Chunk(r.openids, 25) {
 		var reports []object
 		for _, o := range part {
 			reports = append(reports, object{"id": "r-" + o, "openid": o, "template": r.tmpl, "choice": "accept"})
@@ -192,6 +192,7 @@ func (r *run) message(i int) object {
 // submit begins to send one message to each user.
 func (r *run) submit() {
 	r.ids = make([]string, len(r.openids))
+	r.t.Cleanup(func() { <-r.submitted }) // soon, also if the test has failed
 	go func() {
 		defer close(r.submitted)
 		var wg sync.WaitGroup
@@ -337,8 +338,8 @@ func (r *run) verify(least, most int) {
 			r.t.Errorf("%d submits were refused with %s: %s", times, code, r.stderr)
 		}
 	}
-	r.t.Logf("%d messages: %v (%d to %d uncertain allowed), %d lost; phones received %d, %d twice; refused meanwhile %v; %.0f s",
-		n, count, least, most, lost, len(cards), twice, r.refused, time.Since(r.began).Seconds())
+	r.t.Logf("%s: %d messages: %v (%d to %d uncertain allowed), %d lost; phones received %d, %d twice; refused meanwhile %v; %.0f s",
+		r.t.Name(), n, count, least, most, lost, len(cards), twice, r.refused, time.Since(r.began).Seconds())
 }
 
 // verifyGrants compares each user's one grant with what became of the message.

@@ -74,7 +74,7 @@ func Shared(t testing.TB, k Kind) *Server {
 	if given := os.Getenv(k.variable()); given != "" {
 		s, err = open(k, given)
 	} else {
-		s, err = start(k)
+		s, err = start(k, "")
 	}
 	if err != nil {
 		shared.errs[k] = err
@@ -99,7 +99,13 @@ func Stop() {
 // Private is a server of the test's own, to kill and to freeze. It is gone when the test ends.
 func Private(t testing.TB, k Kind) *Server {
 	t.Helper()
-	s, err := start(k)
+	return PrivateIn(t, k, "")
+}
+
+// PrivateIn is Private with everything below a directory, which a test can fill up.
+func PrivateIn(t testing.TB, k Kind, dir string) *Server {
+	t.Helper()
+	s, err := start(k, dir)
 	if err != nil {
 		missing(t, k, err)
 	}
@@ -140,8 +146,9 @@ func open(k Kind, at string) (*Server, error) {
 	return &Server{kind: k, base: u}, nil
 }
 
-func start(k Kind) (*Server, error) {
-	p, err := newProcess(k)
+// start sets a server up below a directory; "" is the one for temporary files.
+func start(k Kind, dir string) (*Server, error) {
+	p, err := newProcess(k, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +234,9 @@ func (s *Server) Freeze() { s.own.freeze() }
 
 // Thaw ends a freeze.
 func (s *Server) Thaw() { s.own.thaw() }
+
+// Running reports whether a private server has processes.
+func (s *Server) Running() bool { return s.own.running() }
 
 // CPU is the time that the processors have spent on the server since it was made, in steps
 // of 10 ms; 0 where the system does not say, and for a server that the environment names.

@@ -7,7 +7,7 @@ import "time"
 // process is not known here: servers are given by the environment.
 type process struct{ port int }
 
-func newProcess(Kind) (*process, error) { return nil, errAbsent }
+func newProcess(Kind, string) (*process, error) { return nil, errAbsent }
 
 func (*process) start() error       { return errAbsent }
 func (*process) stop() error        { return errAbsent }

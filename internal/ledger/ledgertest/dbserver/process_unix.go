@@ -36,13 +36,13 @@ type process struct {
 }
 
 // newProcess sets a server up and starts it.
-func newProcess(k Kind) (*process, error) {
+func newProcess(k Kind, below string) (*process, error) {
 	program, setup := programs(k)
 	if program == "" || setup == "" {
 		return nil, errAbsent
 	}
 	p := &process{kind: k, program: program}
-	err := p.place()
+	err := p.place(below)
 	if err == nil {
 		err = p.setUp(setup)
 	}
@@ -57,10 +57,11 @@ func newProcess(k Kind) (*process, error) {
 }
 
 // place finds a directory, a port and a user.
-func (p *process) place() (err error) {
-	base := os.TempDir()
-	if !fits(base) {
-		base = "/tmp"
+func (p *process) place(base string) (err error) {
+	if base == "" {
+		if base = os.TempDir(); !fits(base) {
+			base = "/tmp"
+		}
 	}
 	if p.dir, err = os.MkdirTemp(base, "hy"); err != nil {
 		return err
