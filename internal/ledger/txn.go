@@ -267,8 +267,19 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 	return nil
 }
 
-// apart runs f in a transaction of its own beside the one that is running.
-func (l *Ledger) apart(ctx context.Context, f func(*txn) error) (err error) {
+// apart runs f in a transaction of its own beside the one that is running, again if it fell
+// victim to another one: replicas that start together say so at the same time.
+func (l *Ledger) apart(ctx context.Context, f func(*txn) error) error {
+	for try := 1; ; try++ {
+		err := l.apartOnce(ctx, f)
+		if err == nil || try == maxTries || !l.mayRunAgain(err) {
+			return err
+		}
+		time.Sleep(time.Duration(rand.Int64N(int64(try) * int64(5*time.Millisecond))))
+	}
+}
+
+func (l *Ledger) apartOnce(ctx context.Context, f func(*txn) error) (err error) {
 	conn, err := l.rdb.db.Conn(ctx)
 	if err != nil {
 		return err
