@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -80,6 +81,9 @@ func (c *Client) SendSubscribeMessage(ctx context.Context, accessToken string, m
 // readSend reads the body of a status-200 answer. Only an integer errcode makes
 // it one: the same bytes without it could come from any gateway on the way.
 func readSend(q *call, body []byte) (SendResult, error) {
+	if id, ok := plainSuccess(body); ok {
+		return SendResult{MsgID: id}, nil
+	}
 	a, err := parseAnswer(body)
 	switch {
 	case err != nil:
@@ -99,6 +103,23 @@ func readSend(q *call, body []byte) (SendResult, error) {
 		return SendResult{}, nil
 	}
 	return SendResult{MsgID: id}, nil
+}
+
+// plainSuccess reads the answer of a success in the form in which WeChat writes it, letter
+// for letter; everything else is left to a parser, which costs more than writing the request.
+func plainSuccess(body []byte) (msgID int64, ok bool) {
+	digits, ok := bytes.CutPrefix(body, []byte(`{"errcode":0,"errmsg":"ok","msgid":`))
+	digits, closed := bytes.CutSuffix(digits, []byte("}"))
+	if !ok || !closed || len(digits) == 0 || len(digits) > 1 && digits[0] == '0' {
+		return 0, false
+	}
+	for _, d := range digits {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+	}
+	msgID, err := strconv.ParseInt(string(digits), 10, 64)
+	return msgID, err == nil
 }
 
 // appendSubscribeMessage writes m as JSON. By hand, because this is the one body
