@@ -1,10 +1,13 @@
 package ledger
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -331,51 +334,81 @@ func (l *Ledger) foldMark(ctx context.Context) ([]byte, error) {
 	return mark, err
 }
 
-const foldMost = 20_000
+const (
+	// foldMost is how many messages are sorted at once: the more, the more of them share a page.
+	foldMost = 20_000
+	// foldChunk is how many are written in one transaction; the messages wait as long.
+	foldChunk = 512
+)
 
-// fold moves the index by user forward over the messages that came since, in one sorted batch.
+// fold moves the index by user forward over the messages that came since, in sorted batches.
 func (l *Ledger) fold(ctx context.Context) error {
 	for {
-		n := 0
-		err := l.write(ctx, "fold user messages", func(t *txn) (err error) {
-			n, err = t.fold()
-			return err
-		})
-		if err != nil || n < foldMost {
-			return err
+		n, err := l.foldBatch(ctx)
+		if err != nil {
+			return fmt.Errorf("fold the index by user: %w", err)
+		}
+		if n < foldMost {
+			return nil
 		}
 	}
 }
 
-func (t *txn) fold() (n int, err error) {
-	if _, err := t.exec(`/* ledger.fold */ INSERT INTO meta (name, value) VALUES ('user_messages', ?) ON CONFLICT (name) DO NOTHING`, make([]byte, 16)); err != nil {
-		return 0, err
-	}
-	var mark, end []byte
-	if err := t.row(`/* ledger.fold */ SELECT value FROM meta WHERE name = 'user_messages'`+t.l.d.lock, nil, &mark); err != nil {
+var userMessageColumns = []column{{"user_no", kindInt}, {"id", kindBytes}}
+
+func (l *Ledger) foldBatch(ctx context.Context) (int, error) {
+	mark, err := l.foldMark(ctx)
+	if err != nil {
 		return 0, err
 	}
 	// The last seconds stay out: ids of one batch are made before it is committed, and the
 	// clocks of replicas differ.
 	back := 10 * time.Second
-	if !t.l.d.alone {
+	if !l.d.alone {
 		back += maxSkew
 	}
 	var limit ulid.ULID
-	_ = limit.SetTime(uint64(t.now - back.Milliseconds()))
-	if err := t.rows(`/* ledger.fold */ SELECT id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, []any{mark, limit[:], foldMost}, func(r scanner) error {
-		n++
-		return r.Scan(&end)
-	}); err != nil || n == 0 {
-		return n, err
+	_ = limit.SetTime(uint64(max(ms(l.Now().Add(-back)), 0)))
+	rows, err := l.unfolded(ctx, mark, limit[:])
+	if err != nil || len(rows) == 0 {
+		return 0, err
 	}
-	if _, err := t.exec(`/* ledger.fold */ INSERT INTO user_messages (user_no, id) SELECT user_no, id FROM messages WHERE id > ? AND id <= ? ORDER BY user_no, id ON CONFLICT (user_no, id) DO NOTHING`, mark, end); err != nil {
-		return n, err
+	end := rows[len(rows)-1][1].([]byte)
+	l.folded.Store(int64(ulid.ULID(end).Time())) // no submit after this may be older
+	slices.SortFunc(rows, func(x, y []any) int {
+		return cmp.Or(cmp.Compare(x[0].(int64), y[0].(int64)), bytes.Compare(x[1].([]byte), y[1].([]byte)))
+	})
+	for part := range slices.Chunk(rows, foldChunk) {
+		// Another replica may be at it too, and after a crash the batch begins again.
+		if err := l.write(ctx, "fold user messages", func(t *txn) error {
+			return t.insertRows(`/* ledger.fold */ INSERT INTO user_messages`, userMessageColumns, part, ` ON CONFLICT (user_no, id) DO NOTHING`)
+		}); err != nil {
+			return 0, err
+		}
 	}
-	// Before the commit, so that no submit after it can be older.
-	t.l.folded.Store(int64(ulid.ULID(end).Time()))
-	_, err = t.exec(`/* ledger.fold */ UPDATE meta SET value = ? WHERE name = 'user_messages'`, end)
-	return n, err
+	return len(rows), l.write(ctx, "fold user messages", func(t *txn) error {
+		if _, err := t.exec(`/* ledger.fold */ INSERT INTO meta (name, value) VALUES ('user_messages', ?) ON CONFLICT (name) DO NOTHING`, make([]byte, 16)); err != nil {
+			return err
+		}
+		_, err := t.exec(`/* ledger.fold */ UPDATE meta SET value = ? WHERE name = 'user_messages' AND value = ?`, end, mark)
+		return err
+	})
+}
+
+// unfolded reads the oldest messages that the index by user does not have.
+func (l *Ledger) unfolded(ctx context.Context, mark, limit []byte) (rows [][]any, err error) {
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.unfolded */ SELECT user_no, id FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, mark, limit, foldMost)
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(rs, func(r scanner) error {
+		var user int64
+		var id []byte
+		err := r.Scan(&user, &id)
+		rows = append(rows, []any{user, id})
+		return err
+	})
+	return rows, err
 }
 
 // Recount sets every app's backlog to what the table says. The server does so by itself
