@@ -51,6 +51,7 @@ type submitItem struct {
 	id       ulid.ULID // the same in every try, so that a repeat finds what an earlier one stored
 
 	// Set by the transaction.
+	user   int64
 	result SubmitResult
 	row    *newRow
 }

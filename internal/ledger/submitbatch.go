@@ -195,6 +195,7 @@ func (b *submitBatch) findUsers() error {
 			}
 		}
 	}
+	b.items(func(it *submitItem) { it.user = b.users[userKey{it.app.no, it.message.To}] })
 	return nil
 }
 
@@ -222,7 +223,7 @@ func (b *submitBatch) insertUsers(items ...*submitItem) error {
 }
 
 func (b *submitBatch) key(it *submitItem) grantKey {
-	return grantKey{b.users[userKey{it.app.no, it.message.To}], it.template.no}
+	return grantKey{it.user, it.template.no}
 }
 
 func (b *submitBatch) lockGrants() error {
