@@ -59,6 +59,52 @@ func TestCommitter(t *testing.T) {
 			}
 		})
 	})
+	t.Run("those that are not ready stay behind, in their order", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var room atomic.Int64
+			room.Store(2)
+			var done []int
+			c := newCommitter(10, func(_ context.Context, take func() []*int) []*int {
+				for _, n := range take() {
+					done = append(done, *n)
+				}
+				return nil
+			})
+			c.ready = func(queue []waiting[*int]) int {
+				n := max(0, min(len(queue), int(room.Load())-len(done)))
+				for n < len(queue) && time.Since(time.Unix(0, queue[n].since)) >= lingerTime {
+					n++
+				}
+				return n
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan int)
+			go func() { ended <- c.run(ctx) }()
+			for i := range 4 {
+				c.add(&i)
+			}
+			synctest.Wait()
+			if !slices.Equal(done, []int{0, 1}) {
+				t.Errorf("with two places, done: %v", done)
+			}
+			room.Store(3)
+			c.nudge()
+			synctest.Wait()
+			if !slices.Equal(done, []int{0, 1, 2}) {
+				t.Errorf("after a nudge, done: %v", done)
+			}
+			time.Sleep(lingerTime)
+			synctest.Wait()
+			if !slices.Equal(done, []int{0, 1, 2, 3}) {
+				t.Errorf("after the linger, done: %v", done)
+			}
+			stop()
+			if left := <-ended; left != 0 {
+				t.Errorf("ended with %d left", left)
+			}
+		})
+	})
 	t.Run("the end waits, within bounds", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
