@@ -115,18 +115,21 @@ func (l *Ledger) readPledges(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read pledges: %w", err)
 	}
-	l.pledges.through.Store(through)
-	l.pledges.now = make(map[grantKey]pledge)
+	found := make(map[grantKey]pledge)
 	err = eachRow(rs, func(r scanner) error {
 		var k grantKey
 		var p pledge
 		err := r.Scan(&k.user, &k.template, &p.n, &p.seq)
-		l.pledges.now[k] = p
+		found[k] = p
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read pledges: %w", err)
 	}
+	l.pledges.mu.Lock()
+	defer l.pledges.mu.Unlock()
+	l.pledges.now, l.pledges.before = found, nil
+	l.pledges.through.Store(through)
 	return nil
 }
 
