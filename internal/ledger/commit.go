@@ -193,7 +193,7 @@ func (c *committer[T]) pending() (fresh, held, failed int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fresh = len(c.queue)
-	if c.ready != nil {
+	if c.ready != nil && fresh > 0 {
 		fresh = c.ready(c.queue)
 	}
 	return fresh, len(c.queue) - fresh, len(c.again)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -64,14 +65,29 @@ func TestCommitter(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var room atomic.Int64
 			room.Store(2)
+			var mu sync.Mutex
 			var done []int
+			wantDone := func(when string, want ...int) {
+				t.Helper()
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if !slices.Equal(done, want) {
+					t.Errorf("%s: done %v, want %v", when, done, want)
+				}
+			}
 			c := newCommitter(10, func(_ context.Context, take func() []*int) []*int {
-				for _, n := range take() {
+				batch := take()
+				mu.Lock()
+				defer mu.Unlock()
+				for _, n := range batch {
 					done = append(done, *n)
 				}
 				return nil
 			})
 			c.ready = func(queue []waiting[*int]) int {
+				mu.Lock()
+				defer mu.Unlock()
 				n := max(0, min(len(queue), int(room.Load())-len(done)))
 				for n < len(queue) && time.Since(time.Unix(0, queue[n].since)) >= lingerTime {
 					n++
@@ -84,21 +100,12 @@ func TestCommitter(t *testing.T) {
 			for i := range 4 {
 				c.add(&i)
 			}
-			synctest.Wait()
-			if !slices.Equal(done, []int{0, 1}) {
-				t.Errorf("with two places, done: %v", done)
-			}
+			wantDone("with two places", 0, 1)
 			room.Store(3)
 			c.nudge()
-			synctest.Wait()
-			if !slices.Equal(done, []int{0, 1, 2}) {
-				t.Errorf("after a nudge, done: %v", done)
-			}
+			wantDone("after a nudge", 0, 1, 2)
 			time.Sleep(lingerTime)
-			synctest.Wait()
-			if !slices.Equal(done, []int{0, 1, 2, 3}) {
-				t.Errorf("after the linger, done: %v", done)
-			}
+			wantDone("after the linger", 0, 1, 2, 3)
 			stop()
 			if left := <-ended; left != 0 {
 				t.Errorf("ended with %d left", left)
