@@ -41,6 +41,8 @@ type AppSettings struct {
 	History History `json:"history,omitempty" enum:"existing,new" doc:"existing (default): users may hold grants from before; new: none existed, so the first accept makes a count exact."`
 	// DialogReject says what a reject in the dialog does to the grants already banked.
 	DialogReject DialogReject `json:"dialog_reject,omitempty" enum:"keep,void" doc:"What a reject in the dialog does to banked grants. Default keep."`
+	// GrantSources says which witnesses of a tap count.
+	GrantSources GrantSources `json:"grant_sources,omitempty" enum:"both,events,reports" doc:"Which witnesses of a tap count: both (default; one tap told twice counts once), WeChat's events alone, or reports alone."`
 	// OnlyOpenIDs is a staging guard: if it is not empty, nothing is sent to anybody else.
 	OnlyOpenIDs []OpenID `json:"only_openids,omitempty" maxItems:"1000" doc:"If not empty, messages to any other openid are refused."`
 	// MiniprogramState is the default of messages that name none.
@@ -74,6 +76,28 @@ const (
 	DialogRejectVoid DialogReject = "void"
 )
 
+// GrantSources is the setting of [AppSettings.GrantSources].
+type GrantSources string
+
+// The sources that count. Events alone miss silent accepts ("always keep"), reports alone
+// miss clients that do not report; the ledger pairs them.
+const (
+	GrantSourcesBoth    GrantSources = "both"
+	GrantSourcesEvents  GrantSources = "events"
+	GrantSourcesReports GrantSources = "reports"
+)
+
+// Counts reports whether witnesses of a source (report or event) count.
+func (g GrantSources) Counts(s EntrySource) bool {
+	switch g {
+	case GrantSourcesEvents:
+		return s == SourceEvent
+	case GrantSourcesReports:
+		return s == SourceReport
+	}
+	return true
+}
+
 // Defaults of [AppSettings] and of messages.
 const (
 	DefaultExpiry       = 24 * time.Hour
@@ -88,6 +112,7 @@ func (s AppSettings) Check() error {
 	choice(&fields, "/settings/token_mode", string(s.TokenMode), "stable", "legacy", "none")
 	choice(&fields, "/settings/history", string(s.History), "existing", "new")
 	choice(&fields, "/settings/dialog_reject", string(s.DialogReject), "keep", "void")
+	choice(&fields, "/settings/grant_sources", string(s.GrantSources), "both", "events", "reports")
 	choice(&fields, "/settings/miniprogram_state", s.MiniprogramState, miniprogramStates...)
 	choice(&fields, "/settings/on_busy", string(s.OnBusy), "retry", "uncertain")
 	choice(&fields, "/settings/validation", string(s.Validation), "normal", "strict")

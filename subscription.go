@@ -123,6 +123,8 @@ type EntrySource string
 // The sources of entries.
 const (
 	SourceReport   EntrySource = "report"    // the mini program or the team's back end told us of a tap
+	SourceEvent    EntrySource = "event"     // WeChat's signed event told us of a tap (subscribe_msg_popup_event)
+	SourceChange   EntrySource = "change"    // the user refused outside a dialog (subscribe_msg_change_event)
 	SourceImport   EntrySource = "import"    // a count taken over from another program
 	SourceAdjust   EntrySource = "adjust"    // a person, with a reason
 	SourceInferred EntrySource = "inferred"  // WeChat accepted a message for which we knew no grant
@@ -226,9 +228,10 @@ type ReportResult struct {
 	ID string `json:"id"`
 	// Counted is the number of grants it added: 1 or 0.
 	Counted int64 `json:"counted"`
-	// Note says why an accept added nothing: duplicate, inferred (already counted by a message that
-	// WeChat accepted), already_gone (WeChat said after that tap that none was left), limit,
-	// long_term, or not_accept.
+	// Note says why an accept added nothing: duplicate, paired (WeChat's event told of the same
+	// tap before), inferred (already counted by a message that WeChat accepted), already_gone
+	// (WeChat said after that tap that none was left), limit, long_term, other_source (the app's
+	// grant_sources do not count reports), or not_accept.
 	Note         string       `json:"note,omitempty"`
 	Subscription Subscription `json:"subscription"`
 }

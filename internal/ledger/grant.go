@@ -20,6 +20,7 @@ type grantRow struct {
 	hongyan.Counters
 	zeroAt int64
 	stored bool // the row exists
+	fresh  bool // this transaction has made it, so nothing else is known of it
 	dirty  bool
 }
 
@@ -325,7 +326,7 @@ func (t *txn) spend(k grantKey, g *grantRow, startedAt int64, ref string, source
 	}
 	g.dirty = true
 	if g.Available > 0 {
-		younger, err := t.younger(k, startedAt)
+		younger, err := t.younger(k, startedAt+clockMargin)
 		if err != nil {
 			return 0, err
 		}

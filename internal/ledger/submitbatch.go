@@ -227,9 +227,17 @@ func (b *submitBatch) key(it *submitItem) grantKey {
 }
 
 func (b *submitBatch) lockGrants() error {
-	keys := make(map[grantKey]hongyan.TemplateKind)
-	b.items(func(it *submitItem) { keys[b.key(it)] = it.app.kindOf(it.template.no) })
-	return b.t.lockGrants(b.gs, keys)
+	keys, told := make(map[grantKey]hongyan.TemplateKind), make(map[grantKey]hongyan.TemplateKind)
+	b.items(func(it *submitItem) {
+		keys[b.key(it)] = it.app.kindOf(it.template.no)
+		if it.report != nil {
+			told[b.key(it)] = it.app.kindOf(it.template.no)
+		}
+	})
+	if err := b.t.lockGrants(b.gs, keys); err != nil {
+		return err
+	}
+	return b.t.ensureGrants(b.gs, told)
 }
 
 // op runs one call of Submit. A strict one is undone as a whole.
@@ -350,7 +358,7 @@ func (b *submitBatch) item(it *submitItem) error {
 		if err := b.insertUsers(it); err != nil { // what the tap says stays, whatever becomes of the message
 			return err
 		}
-		if _, err := t.report(b.gs, app.app, k, *it.report); err != nil {
+		if _, err := t.witness(b.gs, app.app, k, reported(*it.report, t.now)); err != nil {
 			return err
 		}
 	}

@@ -63,6 +63,9 @@ var (
 	modelKept      = ledger.Retention{Messages: 3 * day, Data: day}
 )
 
+// moment lies between two steps: more than what the time of a tap may be off.
+const moment = 3 * time.Second
+
 type pair struct {
 	openid hongyan.OpenID
 	tmpl   string

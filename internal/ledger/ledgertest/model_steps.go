@@ -15,7 +15,7 @@ func (m *model) pick(rt *rapid.T) pair { return rapid.SampledFrom(m.pairs).Draw(
 
 // tap is an accept; the phone reports it at once or later.
 func (m *model) tap(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	k := m.pick(rt)
 	m.truth[k]++
 	m.taps = append(m.taps, modelTap{fmt.Sprintf("tap-%d", len(m.taps)+len(m.known)), m.Clock.Now(), k})
@@ -29,7 +29,7 @@ func (m *model) report(rt *rapid.T) {
 	if len(m.taps) == 0 {
 		rt.Skip("nothing to report")
 	}
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	i := rapid.IntRange(0, len(m.taps)-1).Draw(rt, "tap")
 	if m.Clock.Now().Sub(m.taps[i].at) > 29*24*time.Hour {
 		rt.Skip("too old to be reported")
@@ -66,7 +66,7 @@ func (m *model) reportAgain(rt *rapid.T) {
 	if len(m.known) == 0 {
 		rt.Skip("nothing was reported")
 	}
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	t := rapid.SampledFrom(m.known).Draw(rt, "tap")
 	if m.Clock.Now().Sub(t.at) > 29*24*time.Hour {
 		rt.Skip("its witness may be purged")
@@ -78,7 +78,7 @@ func (m *model) reportAgain(rt *rapid.T) {
 }
 
 func (m *model) reject(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	k := m.pick(rt)
 	m.Tap(k.openid, k.tmpl, rapid.SampledFrom([]string{"reject", "ban", "filter"}).Draw(rt, "choice"), 0)
 	m.settle("reject", nil)
@@ -86,7 +86,7 @@ func (m *model) reject(rt *rapid.T) {
 
 // adjust is a person who errs: the slip grows by what was added.
 func (m *model) adjust(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	k := m.pick(rt)
 	d := rapid.Int64Range(-1, 2).Draw(rt, "delta")
 	_, err := m.Adjust(context.Background(), App, ledger.Adjustment{OpenID: k.openid, Template: k.tmpl, Delta: d, Exact: rapid.Bool().Draw(rt, "exact"), Reason: "model", Source: hongyan.SourceAdjust})
@@ -101,7 +101,7 @@ func (m *model) adjust(rt *rapid.T) {
 }
 
 func (m *model) submit(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	k := m.pick(rt)
 	s := Submission(k.openid, template(k.tmpl))
 	s.OnNoGrant = rapid.SampledFrom([]hongyan.OnNoGrant{"fail", "send", "hold"}).Draw(rt, "on_no_grant")
@@ -160,7 +160,7 @@ func (m *model) start(jobs []*ledger.Job) {
 }
 
 func (m *model) claim(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	m.start(m.Claim(rapid.IntRange(1, 3).Draw(rt, "most")))
 	m.settle("claim", nil)
 }
@@ -182,7 +182,7 @@ var modelClasses = []hongyan.OutcomeClass{"caller", "template", "limited", "unkn
 
 // call is what WeChat does with a job; the result is on its way.
 func (m *model) call(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	j := m.pickJob(rt, false)
 	if j.taken {
 		// The last check before the call sees that the lease is over.
@@ -232,7 +232,7 @@ func (m *model) finishJob(j *modelJob, o hongyan.Outcome) {
 
 // record is the result reaching the ledger, maybe after its lease was taken over.
 func (m *model) record(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	j := m.pickJob(rt, true)
 	mm, k, id := j.message, j.message.k, j.job.Message.ID
 	before := m.shot.messages[id]
@@ -336,7 +336,7 @@ func (m *model) wantOutcome(j *modelJob, before hongyan.Message, after *hongyan.
 }
 
 func (m *model) giveBack(rt *rapid.T) {
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	j := m.pickJob(rt, false)
 	before := m.shot.messages[j.job.Message.ID]
 	class := hongyan.OutcomeGiveBack
@@ -364,7 +364,7 @@ func (m *model) pickMessage(rt *rapid.T) hongyan.MessageID {
 
 func (m *model) cancel(rt *rapid.T) {
 	id := m.pickMessage(rt)
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	before := m.shot.messages[id]
 	_, err := m.Cancel(context.Background(), id)
 	switch {
@@ -381,7 +381,7 @@ func (m *model) cancel(rt *rapid.T) {
 // resolve is a person who may be wrong.
 func (m *model) resolve(rt *rapid.T) {
 	id := m.pickMessage(rt)
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	before, mm := m.shot.messages[id], m.messages[id]
 	as := rapid.SampledFrom([]hongyan.State{hongyan.StateDelivered, hongyan.StateFailed, hongyan.StateQueued}).Draw(rt, "as")
 	_, err := m.Resolve(context.Background(), id, as)
@@ -429,7 +429,7 @@ func (m *model) crash(rt *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(rt, "really") > 0 {
 		rt.Skip("not this time")
 	}
-	m.tick(time.Millisecond)
+	m.tick(moment)
 	m.Restart()
 	m.jobs, m.claimed = nil, map[hongyan.MessageID]*modelJob{}
 	m.settle("crash", nil)

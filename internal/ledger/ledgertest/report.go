@@ -43,7 +43,7 @@ func testReport(t *testing.T, open func(testing.TB) *Database) {
 			e.Send("u1")
 			j := e.ClaimOne()
 			o := e.Outcome(hongyan.OutcomeOK)
-			e.Clock.Advance(time.Second)
+			e.Clock.Advance(5 * time.Second)
 			e.Tap("u1", OneTime, "accept", 0)
 			e.WantCount("u1", OneTime, Count{Available: 1, Exact: true})
 			e.Record(j, o)
@@ -74,7 +74,7 @@ func testReport(t *testing.T, open func(testing.TB) *Database) {
 		"after it was accepted, of a later tap": func(e *Env) {
 			e.Send("u1")
 			e.Attempt(hongyan.OutcomeOK)
-			e.Clock.Advance(2 * time.Second)
+			e.Clock.Advance(5 * time.Second)
 			if r := e.Tap("u1", OneTime, "accept", time.Second); r.Counted != 1 {
 				e.TB.Errorf("report %+v, want counted", r)
 			}

@@ -116,9 +116,11 @@ CREATE TABLE IF NOT EXISTS witnesses (
   at          BIGINT NOT NULL,    -- the tap
   choice      VARCHAR(32) NOT NULL,
   silent      SMALLINT,             -- NULL: not known
+  pairs       SMALLINT NOT NULL,    -- 1: a report and an event may be of the same tap
   recorded_at BIGINT NOT NULL,
   PRIMARY KEY (app_no, source, ref),
-  INDEX witnesses_age (recorded_at)
+  INDEX witnesses_age (recorded_at),
+  INDEX witnesses_user (user_no, template_no, at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- The message row is the job (docs/decisions/0001). It holds the latest attempt;

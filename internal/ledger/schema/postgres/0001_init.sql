@@ -116,10 +116,12 @@ CREATE TABLE witnesses (
   at          bigint NOT NULL,    -- the tap
   choice      text NOT NULL,
   silent      smallint,             -- NULL: not known
+  pairs       smallint NOT NULL,    -- 1: a report and an event may be of the same tap
   recorded_at bigint NOT NULL,
   PRIMARY KEY (app_no, source, ref)
 );
 CREATE INDEX witnesses_age ON witnesses (recorded_at);
+CREATE INDEX witnesses_user ON witnesses (user_no, template_no, at);
 
 -- The message row is the job (docs/decisions/0001). It holds the latest attempt;
 -- earlier ones move to attempts when the next begins.

@@ -117,10 +117,12 @@ CREATE TABLE witnesses (
   at          INTEGER NOT NULL,    -- the tap
   choice      TEXT NOT NULL,
   silent      INTEGER,             -- NULL: not known
+  pairs       INTEGER NOT NULL,    -- 1: a report and an event may be of the same tap
   recorded_at INTEGER NOT NULL,
   PRIMARY KEY (app_no, source, ref)
 ) WITHOUT ROWID;
 CREATE INDEX witnesses_age ON witnesses (recorded_at);
+CREATE INDEX witnesses_user ON witnesses (user_no, template_no, at);
 
 -- The message row is the job (docs/decisions/0001). It holds the latest attempt;
 -- earlier ones move to attempts when the next begins.

@@ -1,0 +1,348 @@
+package ledger
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// witness is what told us of one choice of one tap: a report of the mini program or of the
+// team's back end, or WeChat's signed event.
+type witness struct {
+	source hongyan.EntrySource // SourceReport or SourceEvent
+	ref    string              // its repeat has the same
+	choice string
+	at     int64 // the tap, ms
+	// silent says that no dialog was shown, so that no event can be of the same tap.
+	silent *bool
+	// sure: nobody but WeChat or the mini program's own user can have made it up.
+	sure bool
+}
+
+// reported is what a report says. The tap's time is ours less the age on the phone's clock,
+// which may be wrong but runs like ours.
+func reported(r hongyan.Report, now int64) witness {
+	return witness{source: hongyan.SourceReport, ref: r.ID, choice: r.Choice, at: now - r.AgeMS, silent: r.Silent, sure: true}
+}
+
+const (
+	// pairWithin is how far apart a report and an event of the same tap may be.
+	pairWithin = 120_000
+	// clockMargin is what times of a tap may be off: an event's have a resolution of a second,
+	// a report's are late by the time it travelled. So a call that began as long before a tap may
+	// have used its grant, and a refusal as long before it ends it: no user is that quick.
+	clockMargin = 2000
+	// nearby is how far around a tap witnesses are compared: a chain of pairs as long as that
+	// would need a tap every two minutes.
+	nearby     = 3_600_000
+	nearbyMost = 200
+)
+
+// ensureGrants is lockGrants that makes the rows which are not there, so that there is one to
+// lock: two witnesses of one tap may arrive on two replicas in the same moment.
+func (t *txn) ensureGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) error {
+	if err := t.lockGrants(gs, keys); err != nil {
+		return err
+	}
+	columns := grantColumns
+	if t.l.d.alone {
+		columns = foldedColumns
+	}
+	var rows [][]any
+	absent := make(map[grantKey]hongyan.TemplateKind)
+	for k, kind := range keys {
+		if gs[k].stored {
+			continue
+		}
+		absent[k] = kind
+		row := []any{k.user, k.template, int64(0), code(standingWords, hongyan.StandingUnknown), int64(0), int64(0), int64(0), int64(0), t.now}
+		if t.l.d.alone {
+			row = append(row, t.l.seqs.last())
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	slices.SortFunc(rows, func(x, y []any) int {
+		return cmp.Or(cmp.Compare(x[0].(int64), y[0].(int64)), cmp.Compare(x[1].(int64), y[1].(int64)))
+	})
+	if err := t.insertRows(`/* ledger.ensureGrants */ INSERT INTO grants`, columns, rows, ` ON CONFLICT (user_no, template_no) DO NOTHING`); err != nil {
+		return err
+	}
+	if t.l.d.alone {
+		for k := range absent {
+			gs[k].stored, gs[k].fresh = true, true
+		}
+		return nil
+	}
+	for k := range absent { // another replica may have been first
+		delete(gs, k)
+	}
+	return t.lockGrants(gs, absent)
+}
+
+// witness takes one down and counts its tap, unless it is counted already. The grant is
+// locked by the caller. A repeat changes nothing.
+func (t *txn) witness(gs grants, a *appEntry, k grantKey, w witness) (res hongyan.ReportResult, err error) {
+	g, err := t.grant(gs, k, a.kindOf(k.template))
+	if err != nil {
+		return res, err
+	}
+	if !g.fresh {
+		var known bool
+		if err := t.row(`/* ledger.witness */ SELECT EXISTS (SELECT 1 FROM witnesses WHERE app_no = ? AND source = ? AND ref = ?)`,
+			[]any{a.no, string(w.source), w.ref}, &known); err != nil {
+			return res, err
+		}
+		if known {
+			res.Note = "duplicate"
+			return res, nil
+		}
+	}
+	news, crowded, err := t.news(k, g, w)
+	if err != nil {
+		return res, err
+	}
+	pairs := w.silent == nil || !*w.silent
+	switch {
+	case !a.app.Settings.GrantSources.Counts(w.source):
+		res.Note, pairs = "other_source", false
+	case hongyan.ClassifyChoice(w.choice) == hongyan.ChoiceAccept:
+		if res, err = t.accept(a, k, g, w, news, crowded); err != nil {
+			return res, err
+		}
+		// What was not counted is no tap that an event could be of: the event itself counts.
+		pairs = pairs && res.Note != "limit"
+	default:
+		res.Note = "not_accept"
+		if err := t.decline(a, k, g, w, news); err != nil {
+			return res, err
+		}
+	}
+	g.fresh = false
+	return res, t.addWitness(a, k, w, pairs)
+}
+
+func (t *txn) addWitness(a *appEntry, k grantKey, w witness, pairs bool) error {
+	var silent any
+	if w.silent != nil {
+		silent = btoi(*w.silent)
+	}
+	_, err := t.exec(`/* ledger.addWitness */ INSERT INTO witnesses (app_no, source, ref, user_no, template_no, at, choice, silent, pairs, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.no, string(w.source), w.ref, k.user, k.template, w.at, w.choice, silent, btoi(pairs), t.now)
+	if err != nil && t.l.isDuplicate(err) {
+		return fmt.Errorf("%w: %w", errAgain, err) // the same report of another user, on another replica
+	}
+	return err
+}
+
+func btoi(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// news reports whether a witness tells of a tap that none before it told of. Reports and
+// events of one tap are near each other, but nothing says which belongs to which; so the
+// taps are as few as the witnesses allow, whatever the order they came in.
+func (t *txn) news(k grantKey, g *grantRow, w witness) (news, crowded bool, err error) {
+	if g.fresh || w.silent != nil && *w.silent {
+		return true, false, nil
+	}
+	class := hongyan.ClassifyChoice(w.choice)
+	var reports, events []int64
+	err = t.rows(`/* ledger.news */ SELECT source, at, choice FROM witnesses WHERE user_no = ? AND template_no = ? AND at > ? AND at < ? AND pairs = 1 ORDER BY at LIMIT ?`,
+		[]any{k.user, k.template, w.at - nearby, w.at + nearby, nearbyMost}, func(r scanner) error {
+			var source hongyan.EntrySource
+			var at int64
+			var choice string
+			err := r.Scan(&source, &at, &choice)
+			switch {
+			case hongyan.ClassifyChoice(choice) != class:
+			case source == hongyan.SourceEvent:
+				events = append(events, at)
+			default:
+				reports = append(reports, at)
+			}
+			return err
+		})
+	before := taps(reports, events)
+	if w.source == hongyan.SourceEvent {
+		events = insertSorted(events, w.at)
+	} else {
+		reports = insertSorted(reports, w.at)
+	}
+	return taps(reports, events) > before, len(reports)+len(events) >= nearbyMost, err
+}
+
+func insertSorted(s []int64, v int64) []int64 {
+	i, _ := slices.BinarySearch(s, v)
+	return slices.Insert(s, i, v)
+}
+
+// taps is the least number of taps that these witnesses can be of, both in order of time: as
+// many reports as can be have an event of their own.
+func taps(reports, events []int64) int {
+	n, i, j := len(reports)+len(events), 0, 0
+	for i < len(reports) && j < len(events) {
+		switch d := reports[i] - events[j]; {
+		case d > pairWithin:
+			j++
+		case d < -pairWithin:
+			i++
+		default:
+			i, j, n = i+1, j+1, n-1
+		}
+	}
+	return n
+}
+
+// newestChoice reports whether no later tap, nor WeChat's own word, is known by now.
+func (t *txn) newestChoice(k grantKey, g *grantRow, tap int64) (bool, error) {
+	if g.fresh {
+		return true, nil
+	}
+	if g.Kind == hongyan.KindLongTerm && tap <= g.zeroAt {
+		return false, nil
+	}
+	var later bool
+	err := t.row(`/* ledger.newestChoice */ SELECT EXISTS (SELECT 1 FROM grant_entries WHERE user_no = ? AND template_no = ? AND at > ? AND choice <> '')`,
+		[]any{k.user, k.template, tap}, &later)
+	return !later, err
+}
+
+func (g *grantRow) stand(s hongyan.Standing, newest bool) {
+	g.dirty = true
+	if newest {
+		g.Standing = s
+	}
+}
+
+// accept is one more grant, unless it is counted already or known to be gone. A witness may
+// come late: what the user said after its tap stands.
+func (t *txn) accept(a *appEntry, k grantKey, g *grantRow, w witness, news, crowded bool) (res hongyan.ReportResult, err error) {
+	if !news {
+		res.Note = "paired"
+		return res, nil
+	}
+	newest, err := t.newestChoice(k, g, w.at)
+	if err != nil {
+		return res, err
+	}
+	g.stand(hongyan.StandingAccept, newest)
+	e := entry{source: w.source, choice: w.choice, ref: w.ref, at: w.at}
+	if g.Kind == hongyan.KindLongTerm {
+		res.Note = "long_term"
+		if err := t.addEntry(k, e); err != nil || !newest {
+			return res, err
+		}
+		return res, t.serve(k, g, w.at-clockMargin)
+	}
+	if a.app.Settings.History == hongyan.HistoryNew {
+		g.Baseline = hongyan.BaselineExact
+	}
+	matched, err := t.matchInferred(k, g, w.at)
+	if err != nil {
+		return res, err
+	}
+	reserved, err := t.reservedSum(k)
+	if err != nil {
+		return res, err
+	}
+	switch {
+	case matched:
+		res.Note = "inferred"
+	case w.at <= g.zeroAt:
+		// WeChat said after this tap that none was left: it was earned and is gone.
+		e.granted, e.voided = 1, 1
+		g.Add(1)
+		g.VoidAvailable(1)
+		res.Note = "already_gone"
+	case w.source == hongyan.SourceReport && (crowded || g.Available+reserved >= hongyan.MaxOutstanding):
+		res.Note = "limit"
+	default:
+		e.granted, res.Counted = 1, 1
+		g.Add(1)
+	}
+	if err := t.addEntry(k, e); err != nil {
+		return res, err
+	}
+	return res, t.serve(k, g, w.at-clockMargin)
+}
+
+// decline is a choice that grants nothing. A reject voids earlier grants where the app says
+// so, each time a witness comes: that ends what was there before and nothing twice.
+func (t *txn) decline(a *appEntry, k grantKey, g *grantRow, w witness, news bool) error {
+	standing := hongyan.StandingReject
+	switch hongyan.ClassifyChoice(w.choice) {
+	case hongyan.ChoiceReject:
+	case hongyan.ChoiceBan:
+		standing = hongyan.StandingBan
+	default:
+		return nil
+	}
+	newest, err := t.newestChoice(k, g, w.at)
+	if err != nil {
+		return err
+	}
+	g.stand(standing, newest)
+	if news {
+		if err := t.addEntry(k, entry{source: w.source, choice: w.choice, ref: w.ref, at: w.at}); err != nil {
+			return err
+		}
+	}
+	if standing == hongyan.StandingBan || !w.sure || a.app.Settings.DialogReject != hongyan.DialogRejectVoid || g.Kind == hongyan.KindLongTerm {
+		return nil
+	}
+	return t.voidBefore(k, g, w.at+clockMargin, hongyan.SourceDialog, w.ref, 0)
+}
+
+// refuse is the user's word outside a dialog (subscribe_msg_change_event): WeChat has no
+// grant from before it.
+func (t *txn) refuse(k grantKey, g *grantRow, moment int64, ref string) error {
+	newest, err := t.newestChoice(k, g, moment+clockMargin)
+	if err != nil {
+		return err
+	}
+	g.stand(hongyan.StandingReject, newest)
+	if err := t.addEntry(k, entry{source: hongyan.SourceChange, choice: "reject", ref: ref, at: moment}); err != nil {
+		return err
+	}
+	if g.Kind == hongyan.KindLongTerm {
+		g.zeroAt = max(g.zeroAt, moment+clockMargin)
+		return nil
+	}
+	return t.voidBefore(k, g, moment+clockMargin, hongyan.SourceChange, ref, 0)
+}
+
+// matchInferred finds a spend that began not earlier than the tap and was entered without
+// a known grant: the tap is that grant. Past a moment at which WeChat had none, a tap from
+// before it cannot have been what was spent.
+func (t *txn) matchInferred(k grantKey, g *grantRow, tap int64) (bool, error) {
+	if g.fresh {
+		return false, nil
+	}
+	until := int64(math.MaxInt64)
+	if tap <= g.zeroAt {
+		until = g.zeroAt
+	}
+	var when int64
+	var id []byte
+	err := t.row(`/* ledger.matchInferred */ SELECT at, id FROM grant_entries WHERE user_no = ? AND template_no = ? AND at >= ? AND at <= ? AND open = 1 ORDER BY at, id LIMIT 1`,
+		[]any{k.user, k.template, tap - clockMargin, until}, &when, &id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = t.exec(`/* ledger.matchInferred */ UPDATE grant_entries SET open = 0 WHERE user_no = ? AND template_no = ? AND at = ? AND id = ?`, k.user, k.template, when, id)
+	return true, err
+}
