@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/api":                        {"", "internal/ledger", "wechat"},
 	"internal/config":                     {""},
 	"internal/server":                     {"", "wechat", "internal/api", "internal/config", "internal/dispatch", "internal/ledger", "internal/token"},
+	"internal/nodetest":                   {},
 	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
 	"cmd/hongyan":                         {"internal/cli"},
 }

@@ -1,7 +1,7 @@
 // Package wechat speaks WeChat's server API for Mini Programs: sending
-// subscription messages (小程序订阅消息), access tokens, login and the template
-// library. It is a protocol client and nothing more: it does not retry, store,
-// log, or choose another host.
+// subscription messages (小程序订阅消息), access tokens, login, the template
+// library and event pushes. It is a protocol client and nothing more: it does not
+// retry, store, log, or choose another host.
 //
 // # Start
 //
@@ -28,13 +28,19 @@
 // has an integer errcode. Time-outs, resets, other statuses, redirects, HTML and
 // cut JSON are all unclear.
 //
+// # Event pushes
+//
+// [CallbackKeys] reads what WeChat pushes (消息推送), and makes such pushes for those
+// who imitate WeChat. It keeps nothing, so replays within the ten minutes that a
+// signature lives are for the receiver to notice.
+//
 // # Secrets
 //
 // Access tokens ride in the query string, AppSecrets and login codes too. No
 // error of this package shows a query string, and a credential that a peer
-// echoes is cut from its text. [AccessToken] and [Session] print as "redacted";
-// put them in exported fields or variables, since package fmt cannot ask a value
-// in an unexported struct field how it wishes to be printed.
+// echoes is cut from its text. [AccessToken], [Session] and [CallbackKeys] print
+// as "redacted"; put them in exported fields or variables, since package fmt cannot
+// ask a value in an unexported struct field how it wishes to be printed.
 //
 // Every [Client] method may be called from many goroutines at once.
 package wechat

@@ -62,7 +62,7 @@ func checkUserData(data []byte, appID string) ([]byte, error) {
 			AppID string `json:"appid"`
 		} `json:"watermark"`
 	}
-	plain, ok := unpad(data)
+	plain, ok := unpad(data, aes.BlockSize)
 	if !ok || json.Unmarshal(plain, &v) != nil {
 		return nil, errors.New("decrypt user data: wrong session key or damaged data")
 	}
@@ -72,10 +72,10 @@ func checkUserData(data []byte, appID string) ([]byte, error) {
 	return plain, nil
 }
 
-// unpad removes PKCS#7 padding of 1 to 16 bytes.
-func unpad(b []byte) ([]byte, bool) {
+// unpad removes PKCS#7 padding of 1 to most bytes.
+func unpad(b []byte, most int) ([]byte, bool) {
 	n := int(b[len(b)-1])
-	if n < 1 || n > aes.BlockSize {
+	if n < 1 || n > most || n > len(b) {
 		return nil, false
 	}
 	for _, c := range b[len(b)-n:] {
