@@ -1,8 +1,13 @@
 package hongyan
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 	"unicode"
 )
@@ -90,6 +95,27 @@ func checkWebhookURL(s string) []FieldError {
 	return nil
 }
 
+// webhookSecretPrefix marks a webhook secret; base64 of the key follows.
+const webhookSecretPrefix = "whsec_"
+
+// NewWebhookKey is the secret of a key, in the form that Standard Webhooks has for it.
+func NewWebhookKey(key []byte) WebhookSecret {
+	return NewWebhookSecret(webhookSecretPrefix + base64.StdEncoding.EncodeToString(key))
+}
+
+// Sign is the signature of a delivery as the header webhook-signature has it: "v1," and
+// base64 of HMAC-SHA256 over the event's id, the time of posting and the body.
+func (s WebhookSecret) Sign(id EventID, posted time.Time, body []byte) (string, error) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s.Reveal(), webhookSecretPrefix))
+	if err != nil || len(key) == 0 {
+		return "", Errorf(CodeInvalid, "The webhook secret is not %s and base64.", webhookSecretPrefix)
+	}
+	mac := hmac.New(sha256.New, key)
+	_, _ = fmt.Fprintf(mac, "%s.%s.", id, strconv.FormatInt(posted.Unix(), 10))
+	_, _ = mac.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}
+
 // DeliveryState is where a delivery stands; JSON calls it status.
 type DeliveryState string
 
@@ -119,5 +145,5 @@ type Delivery struct {
 	UpdatedAt  time.Time `json:"updated_at"`
 }
 
-// Limits of what is kept of an answer.
+// MaxWebhookResponse is how much of an answer is kept.
 const MaxWebhookResponse = 1 << 10

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,11 +25,10 @@ func scanWebhook(r scanner, more ...any) (no int64, w hongyan.Webhook, err error
 	return no, w, errors.Join(json.Unmarshal([]byte(events), &w.Events), json.Unmarshal([]byte(apps), &w.Apps))
 }
 
-// newWebhookSecret is what Standard Webhooks asks for.
 func newWebhookSecret() string {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:])
-	return "whsec_" + base64.StdEncoding.EncodeToString(raw[:])
+	return hongyan.NewWebhookKey(raw[:]).Reveal()
 }
 
 // CreateWebhook makes a webhook and answers it with its secret, which is not shown again.
