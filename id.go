@@ -18,9 +18,21 @@ type APIKeyID string
 // EntryID names an entry of a grant's history: "ent_" and a ULID.
 type EntryID string
 
+// EventID names an event: "evt_" and a ULID.
+type EventID string
+
+// WebhookID names a webhook: "whk_" and a ULID.
+type WebhookID string
+
+// DeliveryID names a delivery of an event to a webhook: "dlv_" and a ULID.
+type DeliveryID string
+
 const (
-	messagePrefix = "msg_"
-	apiKeyPrefix  = "key_"
+	messagePrefix  = "msg_"
+	apiKeyPrefix   = "key_"
+	eventPrefix    = "evt_"
+	webhookPrefix  = "whk_"
+	deliveryPrefix = "dlv_"
 )
 
 // NewMessageID makes an id at now. Ids made in one millisecond are not ordered among themselves.
@@ -28,6 +40,9 @@ func NewMessageID(now time.Time) MessageID { return MessageID(messagePrefix + ne
 
 // NewAPIKeyID makes an id at now.
 func NewAPIKeyID(now time.Time) APIKeyID { return APIKeyID(apiKeyPrefix + newULID(now).String()) }
+
+// NewWebhookID makes an id at now.
+func NewWebhookID(now time.Time) WebhookID { return WebhookID(webhookPrefix + newULID(now).String()) }
 
 func newULID(now time.Time) ulid.ULID {
 	return ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy())
@@ -38,6 +53,18 @@ func (id MessageID) ULID() (ulid.ULID, error) { return parseID(string(id), messa
 
 // MessageIDOf is the id of a stored ULID.
 func MessageIDOf(u ulid.ULID) MessageID { return MessageID(messagePrefix + u.String()) }
+
+// ULID is the id without its prefix.
+func (id EventID) ULID() (ulid.ULID, error) { return parseID(string(id), eventPrefix) }
+
+// EventIDOf is the id of a stored ULID.
+func EventIDOf(u ulid.ULID) EventID { return EventID(eventPrefix + u.String()) }
+
+// ULID is the id without its prefix.
+func (id DeliveryID) ULID() (ulid.ULID, error) { return parseID(string(id), deliveryPrefix) }
+
+// DeliveryIDOf is the id of a stored ULID.
+func DeliveryIDOf(u ulid.ULID) DeliveryID { return DeliveryID(deliveryPrefix + u.String()) }
 
 func parseID(s, prefix string) (ulid.ULID, error) {
 	rest, ok := strings.CutPrefix(s, prefix)

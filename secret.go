@@ -49,6 +49,9 @@ type SessionKey struct{ secret }
 // APIKeySecret is the clear form of one of our API keys; it is shown once.
 type APIKeySecret struct{ secret }
 
+// WebhookSecret signs deliveries to a webhook; it is shown once.
+type WebhookSecret struct{ secret }
+
 // NewAppSecret wraps a clear AppSecret.
 func NewAppSecret(v string) AppSecret { return AppSecret{newSecret(v)} }
 
@@ -60,3 +63,6 @@ func NewSessionKey(v string) SessionKey { return SessionKey{newSecret(v)} }
 
 // NewAPIKeySecret wraps a clear API key.
 func NewAPIKeySecret(v string) APIKeySecret { return APIKeySecret{newSecret(v)} }
+
+// NewWebhookSecret wraps a clear webhook secret, "whsec_" and base64.
+func NewWebhookSecret(v string) WebhookSecret { return WebhookSecret{newSecret(v)} }

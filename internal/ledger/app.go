@@ -96,7 +96,7 @@ func (l *Ledger) template(id hongyan.AppID, ref string) (*appEntry, *templateEnt
 	return a, t, nil
 }
 
-// reload reads apps, templates, pauses and keys into memory. Only one runs at a time
+// reload reads apps, templates, pauses, keys and listeners into memory. Only one runs at a time
 // ([Ledger.change]), or an older reading could replace a newer one.
 func (l *Ledger) reload(ctx context.Context) error {
 	// The stamp first: what changes after it is read is read again.
@@ -105,6 +105,10 @@ func (l *Ledger) reload(ctx context.Context) error {
 		return fmt.Errorf("read apps: %w", err)
 	}
 	if err := l.reloadKeys(ctx); err != nil {
+		return err
+	}
+	audience, err := l.reloadAudience(ctx)
+	if err != nil {
 		return err
 	}
 	byNo := make(map[int64]*appEntry)
@@ -139,6 +143,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	}
 	l.cache.mu.Lock()
 	l.cache.byID, l.cache.byNo = byID, byNo
+	l.audience.Store(audience)
 	l.seen.Store(stamp)
 	l.cache.mu.Unlock()
 	return nil
@@ -320,8 +325,13 @@ func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) e
 		if _, err := t.exec(q, e.no, p.Scope, p.Key); err != nil {
 			return err
 		}
-		_, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, target, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, target) DO NOTHING`,
+		n, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, target, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, target) DO NOTHING`,
 			e.no, p.Scope, p.Key, p.Reason, p.Errcode, storable(p.Detail), ms(p.Since), ms(p.ProbeAt), p.Probes)
+		// A probe that failed goes on with the pause there was; that is no news.
+		if was := l.appByNo(e.no).paused(p.Scope, p.Key); err == nil && n > 0 && (was == nil || was.Reason != p.Reason) {
+			p.Detail, p.Since, p.ProbeAt, p.Remedy = storable(p.Detail), at(ms(p.Since)), at(ms(p.ProbeAt)), hongyan.PauseRemedy(p)
+			t.emit(hongyan.EventAppPaused, id, func() any { return p })
+		}
 		return err
 	})
 }
@@ -337,7 +347,10 @@ func (l *Ledger) Resume(ctx context.Context, id hongyan.AppID, scope hongyan.Pau
 		if by == ResumeBySystem {
 			q += ` AND probe_at > 0`
 		}
-		_, err := t.exec(q, e.no, scope, key)
+		n, err := t.exec(q, e.no, scope, key)
+		if was := l.appByNo(e.no).paused(scope, key); err == nil && n > 0 && was != nil {
+			t.emit(hongyan.EventAppResumed, id, func() any { return was })
+		}
 		return err
 	})
 	if err != nil {

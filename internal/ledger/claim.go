@@ -401,6 +401,7 @@ func (t *txn) admitAtClaim(gs grants, w *row) (bool, error) {
 			hold = min(hold, w.options.ExpiresAt)
 		}
 		_, err := t.exec(`/* ledger.admitAtClaim */ UPDATE messages SET state = 1, expires_at = ?, updated_at = ? WHERE seq = ? AND state = ?`, hold, t.now, w.seq, w.state)
+		t.emitMessage(hongyan.EventMessageHeld, w.app, w.seq)
 		return false, err
 	case hongyan.AdmitReserved:
 		g.dirty = true
@@ -417,6 +418,7 @@ func (t *txn) end(gs grants, w *row, state int64, reason hongyan.Code) error {
 	if err != nil || n == 0 {
 		return err
 	}
+	t.emitMessage(hongyan.EventOf(word(stateWords, state)), w.app, w.seq)
 	return t.giveGrants(gs, w, int64(w.message.Reserved))
 }
 

@@ -50,6 +50,9 @@ type dialect struct {
 	recount                    string                             // counts what waits by template, due or not, through the same index as due
 	live                       func(user, template string) string // of messages m
 
+	// dueDelivery is the condition of a webhook's deliveries that wait.
+	dueDelivery string
+
 	folded string // of a grant: the youngest message that its row knows of (pledge.go)
 	// addSpent is the suffix of an insert that adds to the spends of the entry it finds.
 	addSpent string

@@ -81,7 +81,10 @@ type Ledger struct {
 	entropy ulid.MonotonicReader
 	cache   appCache
 	keys    keyCache
-	// vocabulary is held while apps, templates, pauses or keys change, shared by all other transactions.
+	// audience is who listens to events; bell rings when there are some.
+	audience atomic.Pointer[audience]
+	bell     bell
+	// vocabulary is held while apps, templates, pauses, keys or listeners change, shared by all other transactions.
 	vocabulary sync.RWMutex
 	// folded is the time of the newest id that the index by user has, ms: new ids must be later.
 	folded atomic.Int64
@@ -90,7 +93,9 @@ type Ledger struct {
 	moved   atomic.Int64
 	submits *committer[*submitOp]
 	results *committer[*result]
-	lane    Lane
+	// delivered are the results of deliveries to webhooks.
+	delivered *committer[*deliveryOutcome]
+	lane      Lane
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
@@ -130,10 +135,12 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return submits + results
 	}
 	l.clock.init(cfg, d)
+	l.audience.Store(newAudience(nil)) // until it is read
 	l.wake.init()
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
 	l.submits.ready = l.ready
 	l.results = newCommitter(maxResultBatch, l.commitResults)
+	l.delivered = newCommitter(maxResultBatch, l.commitDeliveries)
 	if err := l.open(ctx, source); err != nil {
 		return nil, errors.Join(err, l.closeDB())
 	}
@@ -163,10 +170,10 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err := l.checkMasterKey(ctx); err != nil {
 		return err
 	}
-	if err := l.voidOldLeases(ctx); err != nil {
+	if err := l.reload(ctx); err != nil {
 		return err
 	}
-	if err := l.reload(ctx); err != nil {
+	if err := l.voidOldLeases(ctx); err != nil {
 		return err
 	}
 	if err := l.readMarks(ctx); err != nil {
@@ -182,6 +189,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	left := 0
 	wg.Go(func() { l.submits.run(ctx) })
 	wg.Go(func() { left = l.results.run(ctx) })
+	wg.Go(func() { l.delivered.run(ctx) }) // what it does not write is delivered again
 	wg.Go(func() { l.upkeep(ctx) })
 	wg.Go(func() { l.retention(ctx) })
 	wg.Go(func() { l.replicas(ctx) })

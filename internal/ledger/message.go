@@ -367,6 +367,9 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 		if err := t.resolve(gs, w, as); err != nil {
 			return err
 		}
+		if as.Final() {
+			t.emitMessage(hongyan.EventMessageUncertainClosed, w.app, w.seq)
+		}
 		return t.flush(gs)
 	})
 	if err != nil {

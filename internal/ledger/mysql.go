@@ -40,12 +40,13 @@ func mysqlDialect() *dialect {
 		live: func(user, template string) string {
 			return "m.live_user = " + user + " AND m.template_no = " + template
 		},
-		leased:   "leased_until <= ?",
-		expires:  "ends_at <= ?",
-		rest:     "rest_state = ?",
-		folded:   "0",
-		hasTag:   "JSON_CONTAINS(m.options, ?, '$.t')",
-		addSpent: " ON DUPLICATE KEY UPDATE spent = spent + VALUES(spent), recorded_at = VALUES(recorded_at)",
+		leased:      "leased_until <= ?",
+		expires:     "ends_at <= ?",
+		rest:        "rest_state = ?",
+		dueDelivery: "due_webhook = ?",
+		folded:      "0",
+		hasTag:      "JSON_CONTAINS(m.options, ?, '$.t')",
+		addSpent:    " ON DUPLICATE KEY UPDATE spent = spent + VALUES(spent), recorded_at = VALUES(recorded_at)",
 		unlist: func(seqs string) string {
 			return `/* ledger.unlist */ DELETE um FROM messages m STRAIGHT_JOIN user_messages um ON um.user_no = m.user_no AND um.id = m.id WHERE m.seq ` + seqs
 		},

@@ -28,18 +28,19 @@ func postgresDialect() *dialect {
 			return `/* ledger.recordAccepted */ UPDATE messages SET state = 5, reason = '', class = 'ok', errcode = 0, errmsg = NULL, msgid = NULLIF(v.msgid, 0), started_at = v.started_at, ended_at = v.ended_at, updated_at = v.ended_at
 				FROM ` + from + ` AS v(` + names(acceptedColumns) + `) WHERE messages.seq = v.seq AND messages.state + 0 = 4 AND messages.owner = ? AND messages.attempt = v.attempt AND messages.reserved >= v.need`, append(args, owner)
 		},
-		chunk:    1 << 20,
-		upsert:   onConflict,
-		recount:  recountSQL,
-		due:      "template_no = ? AND state IN (2, 3)",
-		live:     liveApart,
-		leased:   "state = 4 AND lease_until <= ?",
-		expires:  "state < 4 AND expires_at <= ?",
-		rest:     "state NOT BETWEEN 4 AND 6 AND state = ?",
-		folded:   "0",
-		hasTag:   "(m.options::jsonb -> 't') @> ?::jsonb",
-		purge:    purgeBySelect,
-		addSpent: addSpent, unlist: unlistBySelect,
+		chunk:       1 << 20,
+		upsert:      onConflict,
+		recount:     recountSQL,
+		due:         "template_no = ? AND state IN (2, 3)",
+		live:        liveApart,
+		leased:      "state = 4 AND lease_until <= ?",
+		expires:     "state < 4 AND expires_at <= ?",
+		rest:        "state NOT BETWEEN 4 AND 6 AND state = ?",
+		dueDelivery: "webhook_no = ? AND state = 1",
+		folded:      "0",
+		hasTag:      "(m.options::jsonb -> 't') @> ?::jsonb",
+		purge:       purgeBySelect,
+		addSpent:    addSpent, unlist: unlistBySelect,
 		duplicate: func(err error) bool {
 			var e *pgconn.PgError
 			return errors.As(err, &e) && e.Code == "23505"

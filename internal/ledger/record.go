@@ -135,6 +135,10 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 		plain = append(plain, r)
 		rows = append(rows, []any{r.job.seq, r.job.attempt, need, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)})
 	}
+	begun, err := t.begun(plain)
+	if err != nil {
+		return nil, err
+	}
 	n := int64(0)
 	for part := range slices.Chunk(rows, t.l.d.chunk) {
 		q, args := t.l.d.accepted(t.l.owner, part)
@@ -144,17 +148,42 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 		}
 		n += some
 	}
-	if n == int64(len(plain)) {
-		return left, nil
+	written, err := begun, nil
+	if n < int64(len(plain)) { // some have moved on: those are looked at one by one
+		written, err = t.accepted(plain)
+		for _, r := range plain {
+			if !written[r.job.seq] {
+				left = append(left, r)
+			}
+		}
 	}
-	// Some have moved on: those are looked at one by one.
-	written, err := t.accepted(plain)
 	for _, r := range plain {
-		if !written[r.job.seq] {
-			left = append(left, r)
+		if begun[r.job.seq] && written[r.job.seq] {
+			t.emitMessage(hongyan.EventMessageAccepted, r.job.app, r.job.seq)
 		}
 	}
 	return left, err
+}
+
+// begun tells which of the results' messages are still `sending`, if somebody listens: an
+// earlier try, whose commit was not answered, may have accepted and announced the others.
+func (t *txn) begun(batch []*result) (map[int64]bool, error) {
+	if len(batch) == 0 || len(t.l.audience.Load().byType[hongyan.EventMessageAccepted]) == 0 {
+		return nil, nil
+	}
+	seqs := make([]any, len(batch))
+	for i, r := range batch {
+		seqs[i] = r.job.seq
+	}
+	out := make(map[int64]bool, len(batch))
+	list, args := t.l.d.list(seqs, kindInt)
+	err := t.rows(`/* ledger.begun */ SELECT seq FROM messages WHERE state + 0 = 4 AND owner = ? AND seq `+list+` ORDER BY seq`+t.l.d.lock, append([]any{t.l.owner}, args...), func(r scanner) error {
+		var seq int64
+		err := r.Scan(&seq)
+		out[seq] = true
+		return err
+	})
+	return out, err
 }
 
 // accepted tells which of the results this very transaction, or an earlier try, has written.
@@ -237,6 +266,9 @@ func (t *txn) record(gs grants, r *result, w *resultRow) error {
 	}
 	if err := t.writeChange(r, w, c, keep); err != nil {
 		return err
+	}
+	if code(stateWords, c.State) != w.state {
+		t.emitMessage(hongyan.EventOf(c.State), w.app, w.seq)
 	}
 	return settle()
 }
@@ -486,6 +518,7 @@ func (t *txn) acceptLate(gs grants, r *result, w *resultRow) error {
 		keep, r.job.attempt, class, errcode, errmsg, msgid, started, ended, t.now, w.seq); err != nil {
 		return err
 	}
+	t.emitMessage(hongyan.EventMessageAccepted, w.app, w.seq)
 	if back == 0 {
 		return nil
 	}

@@ -22,6 +22,8 @@ type Retention struct {
 	Messages time.Duration
 	// Data is how long its data stays in it.
 	Data time.Duration
+	// Events is how long events and their deliveries stay, counted from when they happened.
+	Events time.Duration
 }
 
 func (r Retention) erases() bool { return r.Data > 0 && (r.Messages == 0 || r.Data < r.Messages) }
@@ -42,9 +44,6 @@ const (
 
 // retention erases and deletes what has had its day, until ctx ends.
 func (l *Ledger) retention(ctx context.Context) {
-	if l.cfg.Retention == (Retention{}) {
-		return
-	}
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
 	var looked time.Time
@@ -84,6 +83,7 @@ func (l *Ledger) retain(ctx context.Context, leftovers bool) error {
 	for _, step := range steps {
 		errs = append(errs, l.retainAll(ctx, step))
 	}
+	errs = append(errs, l.retainEvents(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("retention: %w", err)
 	}

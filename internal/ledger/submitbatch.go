@@ -491,6 +491,9 @@ func (b *submitBatch) insertRows() error {
 		}
 		rows[i] = []any{row.seq, it.id[:], it.app.no, it.template.no, row.user, row.state, code(priorityWords, m.Priority), row.due, row.expires, row.reserve,
 			row.flag, attempt, owner, lease, started, it.data, it.options, b.t.now, b.t.now}
+		if row.state == stHeld {
+			b.t.emitMessage(hongyan.EventMessageHeld, it.app.no, row.seq)
+		}
 	}
 	b.rows = b.rows[:0]
 	err := b.t.insertRows(`/* ledger.Submit */ INSERT INTO messages`, messageInsert, rows, "")

@@ -220,7 +220,14 @@ func (l *Ledger) MarkTemplate(ctx context.Context, id hongyan.AppID, ref string,
 			_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET gone_at = ? WHERE no = ? AND gone_at = 0`, t.now, te.no)
 			return err
 		}
-		_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET stale = 1 WHERE no = ?`, te.no)
+		n, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET stale = 1 WHERE no = ? AND stale = 0`, te.no)
+		if err == nil && n > 0 {
+			t.emit(hongyan.EventTemplateStale, id, func() any {
+				now := te.template
+				now.Stale = true
+				return now
+			})
+		}
 		return err
 	})
 }

@@ -32,6 +32,7 @@ type txn struct {
 	now   int64    // ms; one time for the whole transaction
 	after []func() // runs once it is committed
 	undo  []func() // runs if it is rolled back
+	news  []news   // events, written at its end
 }
 
 func (t *txn) exec(query string, args ...any) (int64, error) {
@@ -237,7 +238,10 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 	for _, f := range fs {
 		t := &txn{ctx: ctx, l: l, s: s, now: now}
 		ts = append(ts, t)
-		if err = f(t); err != nil {
+		if err = f(t); err == nil {
+			err = t.publish()
+		}
+		if err != nil {
 			break
 		}
 	}
@@ -299,12 +303,12 @@ func (l *Ledger) apartOnce(ctx context.Context, f func(*txn) error) (err error) 
 }
 
 // mark is a place in a transaction to go back to.
-type mark struct{ after, undo int }
+type mark struct{ after, undo, news int }
 
 // save sets a savepoint. Only one is open at a time.
 func (t *txn) save() (mark, error) {
 	_, err := t.exec(`SAVEPOINT hongyan`)
-	return mark{len(t.after), len(t.undo)}, err
+	return mark{len(t.after), len(t.undo), len(t.news)}, err
 }
 
 func (t *txn) release() error {
@@ -325,5 +329,5 @@ func (t *txn) undoTo(m mark) {
 	for _, f := range t.undo[m.undo:] {
 		f()
 	}
-	t.undo, t.after = t.undo[:m.undo], t.after[:m.after]
+	t.undo, t.after, t.news = t.undo[:m.undo], t.after[:m.after], t.news[:m.news]
 }

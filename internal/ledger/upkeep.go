@@ -189,6 +189,7 @@ func (t *txn) takeOver(w *row) error {
 		string(hongyan.CodeWeChatUnclear), string(hongyan.OutcomeUnclear), t.now, resend, t.now, w.seq, t.now-takeoverAfter.Milliseconds())
 	if err == nil && n > 0 {
 		t.after = append(t.after, func() { t.l.busy.drop(w.user) }) // settled: the user's next message may go
+		t.emitMessage(hongyan.EventMessageUncertain, w.app, w.seq)
 	}
 	return err
 }
@@ -212,6 +213,7 @@ func (t *txn) uncertainAgain(gs grants, w *row) error {
 		string(hongyan.CodeWeChatUnclear), keep, t.now, w.seq, w.state); err != nil {
 		return err
 	}
+	t.emitMessage(hongyan.EventMessageUncertain, w.app, w.seq)
 	return t.giveGrants(gs, w, int64(w.message.Reserved)-keep)
 }
 
@@ -241,6 +243,9 @@ func (t *txn) giveUp(gs grants, w *row) error {
 			return err
 		}
 	}
+	if w.flags&flagGivenUp == 0 {
+		t.emitMessage(hongyan.EventMessageUncertainClosed, w.app, w.seq)
+	}
 	_, err := t.exec(`/* ledger.giveUp */ UPDATE messages SET reserved = 0, flags = flags | 16 WHERE seq = ?`, w.seq)
 	return err
 }
@@ -254,7 +259,15 @@ func (l *Ledger) voidOldLeases(ctx context.Context) error {
 	}
 	n := int64(0)
 	err := l.write(ctx, "void old leases", func(t *txn) error {
-		var err error
+		err := t.rows(`/* ledger.voidOldLeases */ SELECT app_no, seq FROM messages WHERE state = 4`, nil, func(r scanner) error {
+			var app, seq int64
+			err := r.Scan(&app, &seq)
+			t.emitMessage(hongyan.EventMessageUncertain, app, seq)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 		// A caller who asked for a resend gets it here too; options is JSON, and only `u` names it.
 		n, err = t.exec(`/* ledger.voidOldLeases */ UPDATE messages SET state = 9, reason = ?, class = ?, errmsg = 'the server stopped during the call', ended_at = ?,
 			resend_at = CASE WHEN json_extract(options, '$.u') = 'resend' AND flags & 4 = 0 THEN max(lease_until, ?) + 60000 ELSE NULL END,
@@ -294,7 +307,7 @@ func (l *Ledger) purge(ctx context.Context) error {
 			}
 		}
 	}
-	return l.fold(ctx)
+	return errors.Join(l.dropReaders(ctx), l.fold(ctx))
 }
 
 // Fold brings what is written in sorted batches up to date: the index by user, and grants

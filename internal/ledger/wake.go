@@ -14,8 +14,8 @@ type wake struct {
 	listens atomic.Bool
 	told    atomic.Int64 // hints that messages wait
 	// What is to be told, and that something is.
-	due, vocabulary, joined atomic.Bool
-	say                     chan struct{}
+	due, vocabulary, joined, news atomic.Bool
+	say                           chan struct{}
 	// What was heard, for the loop that sees to replicas.
 	changed, counted chan struct{}
 }
@@ -34,8 +34,9 @@ func signal(c chan struct{}) {
 // The words between replicas; each stands behind the number of who says it.
 const (
 	wordDue        = "due"        // something waits that others may send
-	wordVocabulary = "vocabulary" // apps, templates, pauses or keys have changed
+	wordVocabulary = "vocabulary" // apps, templates, pauses, keys or listeners have changed
 	wordJoined     = "joined"     // a replica begins to listen
+	wordNews       = "news"       // events were recorded
 )
 
 // tellRest is how long replicas are left alone between two hints. PostgreSQL commits hints
@@ -68,7 +69,7 @@ func (l *Ledger) tellOthers(ctx context.Context) {
 			return
 		case <-l.wake.say:
 		}
-		for word, what := range map[string]*atomic.Bool{wordDue: &l.wake.due, wordVocabulary: &l.wake.vocabulary, wordJoined: &l.wake.joined} {
+		for word, what := range map[string]*atomic.Bool{wordDue: &l.wake.due, wordVocabulary: &l.wake.vocabulary, wordJoined: &l.wake.joined, wordNews: &l.wake.news} {
 			if what.Swap(false) {
 				l.tellOne(ctx, word)
 			}
@@ -107,6 +108,7 @@ func (l *Ledger) listen(ctx context.Context) {
 			wait = listenFirst
 			// What was told in between is not known.
 			l.nudgeHere()
+			l.bell.ring()
 			signal(l.wake.changed)
 			l.wake.listens.Store(true)
 			l.tell(&l.wake.joined)
@@ -136,6 +138,8 @@ func (l *Ledger) heard(hint string) {
 		signal(l.wake.changed)
 	case wordJoined:
 		signal(l.wake.counted)
+	case wordNews:
+		l.bell.ring()
 	}
 }
 
