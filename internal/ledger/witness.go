@@ -105,7 +105,7 @@ func (t *txn) witness(gs grants, a *appEntry, k grantKey, w witness) (res hongya
 			return res, nil
 		}
 	}
-	news, crowded, err := t.news(k, g, w)
+	news, crowded, err := t.newTap(k, g, w)
 	if err != nil {
 		return res, err
 	}
@@ -149,16 +149,16 @@ func btoi(b bool) int64 {
 	return 0
 }
 
-// news reports whether a witness tells of a tap that none before it told of. Reports and
+// newTap reports whether a witness tells of a tap that none before it told of. Reports and
 // events of one tap are near each other, but nothing says which belongs to which; so the
 // taps are as few as the witnesses allow, whatever the order they came in.
-func (t *txn) news(k grantKey, g *grantRow, w witness) (news, crowded bool, err error) {
+func (t *txn) newTap(k grantKey, g *grantRow, w witness) (news, crowded bool, err error) {
 	if g.fresh || w.silent != nil && *w.silent {
 		return true, false, nil
 	}
 	class := hongyan.ClassifyChoice(w.choice)
 	var reports, events []int64
-	err = t.rows(`/* ledger.news */ SELECT source, at, choice FROM witnesses WHERE user_no = ? AND template_no = ? AND at > ? AND at < ? AND pairs = 1 ORDER BY at LIMIT ?`,
+	err = t.rows(`/* ledger.newTap */ SELECT source, at, choice FROM witnesses WHERE user_no = ? AND template_no = ? AND at > ? AND at < ? AND pairs = 1 ORDER BY at LIMIT ?`,
 		[]any{k.user, k.template, w.at - nearby, w.at + nearby, nearbyMost}, func(r scanner) error {
 			var source hongyan.EntrySource
 			var at int64
