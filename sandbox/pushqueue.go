@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -105,8 +106,10 @@ type pusher struct {
 	byState map[string]*int
 	lanes   map[laneKey]*pushLane
 	parked  []*push
+	behind  int         // parked to be overtaken
 	timer   *time.Timer // for the parked; nil: none
-	busy    int         // pending without those that wait for the clock
+	timerAt time.Time
+	busy    int // pending without those that wait for the clock
 	quiet   chan struct{}
 	closed  bool
 	running sync.WaitGroup
@@ -181,8 +184,11 @@ func (p *pusher) addFaulty(a *app, e pushEvent, fault *firedFault) Push {
 	if u.clock.IsZero() {
 		p.busy++
 	}
+	if kind == pushFaultOrder {
+		p.behind++
+	}
 	p.parked = append(p.parked, u)
-	p.release(nil, false)
+	p.arm(u.wait(p.s.Now(), time.Now()))
 	return u.snapshot()
 }
 
@@ -263,7 +269,7 @@ func (p *pusher) try(ctx context.Context, u *push, cfg *PushConfig, msg []byte) 
 	if err != nil {
 		t.Err = err.Error()
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && status != pushTaken {
 		status = pushEnded
 	}
 	t.DurationMS = float64(time.Since(began).Microseconds()) / 1000
@@ -286,7 +292,9 @@ func (p *pusher) settle(u *push, status string) {
 	p.mu.Lock()
 	p.setStatus(u, status)
 	p.busy--
-	p.release(u, false)
+	if p.behind > 0 {
+		p.release(func(other *push) bool { return other.app == u.app && other.seq < u.seq })
+	}
 	p.tellQuiet()
 	tries := len(u.Tries)
 	p.mu.Unlock()
@@ -308,49 +316,65 @@ func (p *pusher) tellQuiet() {
 	}
 }
 
-// release sends parked pushes on their way whose time has come, or that settled,
-// if it is not nil, has overtaken; and with all also those that only wait to be
-// overtaken. It sets the timer for the others.
-func (p *pusher) release(settled *push, all bool) {
-	if len(p.parked) == 0 {
-		return
+// wait is how long a parked push waits at most before it is looked at again; 0 and
+// less is no longer.
+func (u *push) wait(clock, now time.Time) time.Duration {
+	if u.clock.IsZero() {
+		return u.real.Sub(now)
 	}
-	now, clock := time.Now(), p.s.Now()
-	next := time.Duration(-1)
-	sooner := func(d time.Duration) {
-		if d = max(d, time.Millisecond); next < 0 || d < next {
-			next = d
-		}
-	}
-	p.parked = slices.DeleteFunc(p.parked, func(u *push) bool {
-		if !u.clock.IsZero() {
-			if u.clock.After(clock) {
-				sooner(min(u.clock.Sub(clock), clockLook))
-				return false
-			}
-			p.busy++
-		} else if overtaken := u.Fault == pushFaultOrder && (all || settled != nil && settled.app == u.app && settled.seq > u.seq); !overtaken && u.real.After(now) {
-			sooner(u.real.Sub(now))
-			return false
-		}
-		p.enqueue(u)
-		return true
-	})
+	return min(u.clock.Sub(clock), clockLook)
+}
+
+// release sends parked pushes on their way whose time has come or that are
+// overtaken, and sets the timer for the others. It looks at all: call it when
+// something happened that they may wait for.
+func (p *pusher) release(overtaken func(*push) bool) {
 	if p.timer != nil {
 		p.timer.Stop()
 		p.timer = nil
 	}
-	if next >= 0 {
-		p.timer = time.AfterFunc(next, p.look)
+	clock, now := p.s.Now(), time.Now()
+	next := time.Duration(math.MaxInt64)
+	p.parked = slices.DeleteFunc(p.parked, func(u *push) bool {
+		if wait := u.wait(clock, now); wait > 0 && !(u.Fault == pushFaultOrder && overtaken(u)) {
+			next = min(next, wait)
+			return false
+		}
+		if !u.clock.IsZero() {
+			p.busy++
+		}
+		if u.Fault == pushFaultOrder {
+			p.behind--
+		}
+		p.enqueue(u)
+		return true
+	})
+	if len(p.parked) > 0 {
+		p.arm(next)
 	}
+}
+
+func nobody(*push) bool    { return false }
+func everybody(*push) bool { return true }
+
+// arm sets the timer, unless it comes sooner anyway.
+func (p *pusher) arm(d time.Duration) {
+	at := time.Now().Add(d)
+	if p.timer != nil {
+		if !at.Before(p.timerAt) {
+			return
+		}
+		p.timer.Stop()
+	}
+	p.timerAt, p.timer = at, time.AfterFunc(d, p.look)
 }
 
 // look releases what is due; it is called when the clock moved, and by the timer.
 func (p *pusher) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed {
-		p.release(nil, false)
+	if !p.closed && len(p.parked) > 0 {
+		p.release(nobody)
 	}
 }
 
@@ -367,7 +391,7 @@ func (p *pusher) close() {
 			p.busy--
 		}
 	}
-	p.parked = nil
+	p.parked, p.behind = nil, 0
 	for _, lane := range p.lanes {
 		lane.cancel()
 	}
@@ -390,8 +414,8 @@ func (s *Sandbox) Flush(ctx context.Context) error {
 	p := s.world.Load().pushes
 	for {
 		p.mu.Lock()
-		if !p.closed {
-			p.release(nil, true)
+		if !p.closed && len(p.parked) > 0 {
+			p.release(everybody)
 		}
 		if p.busy == 0 {
 			p.mu.Unlock()
