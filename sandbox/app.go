@@ -9,6 +9,7 @@ import (
 // app is one mini program and all that WeChat knows of it.
 type app struct {
 	id, secret, name string
+	originalID       string // gh_…, which pushes name
 
 	// mu guards all below. It is never held while a call waits.
 	mu        sync.Mutex
@@ -21,6 +22,7 @@ type app struct {
 	forced    forcedRefreshes
 	used      map[string]usage // by path
 	clears    usage            // of quotas, by month
+	push      *PushConfig      // nil: events are not pushed
 }
 
 // user is one person within one app.
@@ -79,7 +81,7 @@ func (s *Sandbox) CreateApp(spec AppSpec) (App, error) {
 		return App{}, badRequest("secret must have at most 128 bytes.")
 	}
 	a := &app{
-		id: spec.AppID, secret: spec.Secret, name: spec.Name,
+		id: spec.AppID, secret: spec.Secret, name: spec.Name, originalID: newOriginalID(),
 		rules: newRuleSet(Rules{}),
 		users: make(map[string]*user),
 		codes: make(map[string]*loginCode),

@@ -24,6 +24,7 @@ func (s *Sandbox) Advance(d time.Duration) (Clock, error) {
 		return Clock{}, badRequest("The clock only moves forward: advance_s must not be negative.")
 	}
 	s.offset.Add(int64(d))
+	s.world.Load().pushes.look()
 	return s.clock(), nil
 }
 

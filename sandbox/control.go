@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,26 +48,29 @@ func badRequest(detail string) error {
 // endpoint answers a control call with a value or a [*Problem].
 type endpoint func(*Sandbox, *http.Request) (any, error)
 
-// rulesPath stands for /_sandbox/apps/{appid}/rules.
-const rulesPath = "/apps/{appid}/rules"
+// appPath stands for /_sandbox/apps/{appid}.
+const appPath = "/apps/{appid}"
 
 func controlTable() map[string]map[string]endpoint {
 	return map[string]map[string]endpoint{
-		"/apps":      {"POST": take((*Sandbox).CreateApp)},
-		rulesPath:    {"PUT": putRules, "GET": getRules},
-		"/templates": {"POST": take((*Sandbox).AddTemplate)},
-		"/users":     {"POST": take((*Sandbox).AddUsers)},
-		"/login":     {"POST": take((*Sandbox).Login)},
-		"/taps":      {"POST": take((*Sandbox).Tap)},
-		"/refuse":    {"POST": take((*Sandbox).Refuse)},
-		"/grants":    {"GET": getGrants},
-		"/outbox":    {"GET": getOutbox},
-		"/calls":     {"GET": getCalls},
-		"/stats":     {"GET": getStats},
-		"/faults":    {"POST": take((*Sandbox).AddFault), "GET": getFaults, "DELETE": deleteFaults},
-		"/clock":     {"POST": take((*Sandbox).moveClock), "GET": getClock},
-		"/tokens":    {"POST": take((*Sandbox).Tokens)},
-		"/reset":     {"POST": reset},
+		"/apps":            {"POST": take((*Sandbox).CreateApp)},
+		appPath + "/rules": {"PUT": putRules, "GET": getRules},
+		appPath + "/push":  {"PUT": putPush, "GET": getPush, "DELETE": deletePush},
+		"/templates":       {"POST": take((*Sandbox).AddTemplate)},
+		"/users":           {"POST": take((*Sandbox).AddUsers)},
+		"/login":           {"POST": take((*Sandbox).Login)},
+		"/taps":            {"POST": take((*Sandbox).Tap)},
+		"/refuse":          {"POST": take((*Sandbox).Refuse)},
+		"/grants":          {"GET": getGrants},
+		"/outbox":          {"GET": getOutbox},
+		"/calls":           {"GET": getCalls},
+		"/stats":           {"GET": getStats},
+		"/faults":          {"POST": take((*Sandbox).AddFault), "GET": getFaults, "DELETE": deleteFaults},
+		"/pushes":          {"POST": take((*Sandbox).PushEvent), "GET": getPushes},
+		"/pushes/flush":    {"POST": flushPushes},
+		"/clock":           {"POST": take((*Sandbox).moveClock), "GET": getClock},
+		"/tokens":          {"POST": take((*Sandbox).Tokens)},
+		"/reset":           {"POST": reset},
 	}
 }
 
@@ -95,9 +99,9 @@ func (s *Sandbox) controlCall(r *http.Request) (any, error) {
 	// in JSON.
 	path := strings.TrimPrefix(r.URL.Path, controlPrefix)
 	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
-		if appID, ok := strings.CutSuffix(rest, "/rules"); ok && !strings.Contains(appID, "/") {
+		if appID, what, ok := strings.Cut(rest, "/"); ok {
 			r.SetPathValue("appid", appID)
-			path = rulesPath
+			path = appPath + "/" + what
 		}
 	}
 	methods := s.control[path]
@@ -237,6 +241,49 @@ func putRules(s *Sandbox, r *http.Request) (any, error) {
 
 func getRules(s *Sandbox, r *http.Request) (any, error) {
 	return result(s.Rules(r.PathValue("appid")))
+}
+
+func putPush(s *Sandbox, r *http.Request) (any, error) {
+	var spec PushSpec
+	if err := readJSON(r, &spec); err != nil {
+		return nil, err
+	}
+	return result(s.SetPush(r.Context(), r.PathValue("appid"), spec))
+}
+
+func getPush(s *Sandbox, r *http.Request) (any, error) {
+	return result(s.Push(r.PathValue("appid")))
+}
+
+func deletePush(s *Sandbox, r *http.Request) (any, error) {
+	return result(struct{}{}, s.EndPush(r.PathValue("appid")))
+}
+
+func getPushes(s *Sandbox, r *http.Request) (any, error) {
+	if err := onlyParams(r, "appid", "openid", "event", "limit", "cursor"); err != nil {
+		return nil, err
+	}
+	limit, cur, err := pageParams(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	return result(s.Pushes(PushQuery{AppID: q.Get("appid"), OpenID: q.Get("openid"), Event: q.Get("event"), Limit: limit, Cursor: cur}))
+}
+
+// flushWait is how long a call waits for quiet.
+const flushWait = time.Minute
+
+func flushPushes(s *Sandbox, r *http.Request) (any, error) {
+	if err := onlyParams(r); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), flushWait)
+	defer cancel()
+	if s.Flush(ctx) != nil {
+		return nil, &Problem{Status: http.StatusGatewayTimeout, Code: "pushes_pending", Detail: fmt.Sprintf("Pushes are pending after %v.", flushWait)}
+	}
+	return s.Stats().Pushes, nil
 }
 
 func getGrants(s *Sandbox, r *http.Request) (any, error) {

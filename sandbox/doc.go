@@ -22,21 +22,24 @@
 // of real-looking titles, private templates and their limit; the whole of
 // subscribe/send: its order of checks, the rules of every data type, grants that
 // accumulate and are spent, 43101, 43108, quotas; request ids; HTTP 200 for
-// refusals. It is strict: where WeChat is known to refuse, it refuses, and where
+// refusals; event pushes (消息推送) in three modes and two formats, with their
+// retries. It is strict: where WeChat is known to refuse, it refuses, and where
 // WeChat is not known it takes the less comfortable side or asks a rule
 // ([Rules]).
 //
 // [Sandbox.Tap] is the phone, [Sandbox.Outbox] what the phone received,
-// [Sandbox.AddFault] makes the network and WeChat fail, [Sandbox.Advance] moves
-// time.
+// [Sandbox.SetPush] says where events go, [Sandbox.AddFault] makes the network,
+// WeChat and its pushes fail, [Sandbox.Advance] moves time.
 //
 // # What it does not imitate
 //
-// HTTPS (43003), limits per minute (45011; a fault can produce it), event pushes
-// (消息推送), API signatures, third-party platforms, service cards, device and
-// service-account messages, the category limits of long-term templates, and
-// whatever WeChat's content filter thinks of a text. Texts of errcodes that
-// nobody published are ours. What is sent here reaches no one.
+// HTTPS (43003), limits per minute (45011; a fault can produce it), API
+// signatures, third-party platforms, service cards, device and service-account
+// messages, the category limits of long-term templates, and whatever WeChat's
+// content filter thinks of a text. Of pushes: the ports that WeChat insists on, its
+// alarms and the minute of silence after many failures, any pause between tries,
+// and what a reply causes. Texts of errcodes that nobody published are ours. What
+// is sent here reaches no one.
 //
 // Dropped connections are made by panicking with [http.ErrAbortHandler], which
 // net/http's server turns into a closed connection; a caller of ServeHTTP

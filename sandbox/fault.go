@@ -32,11 +32,12 @@ const (
 
 const htmlPage = "<html>\r\n<head><title>%[1]s</title></head>\r\n<body>\r\n<center><h1>%[1]s</h1></center>\r\n</body>\r\n</html>\r\n"
 
-// FaultSpec describes what goes wrong. At most one of Errcode, HTTPStatus, Drop
-// and Body; with none of them LatencyMS makes a slow but right answer.
+// FaultSpec describes what goes wrong, with a call or, with Push, with a push. Of
+// a call at most one of Errcode, HTTPStatus, Drop and Body; with none of them
+// LatencyMS makes a slow but right answer.
 type FaultSpec struct {
 	// Path is one of WeChat's, or "*".
-	Path string `json:"path"`
+	Path string `json:"path,omitempty"`
 	// AppID limits the fault to one app.
 	AppID string `json:"appid,omitempty"`
 
@@ -55,7 +56,19 @@ type FaultSpec struct {
 	When      string `json:"when,omitempty"`
 	LatencyMS int    `json:"latency_ms,omitempty"`
 
-	// Count makes the fault act on the next so many matching calls, Share on
+	// Push is what goes wrong with a push: late, repeated, lost, out_of_order,
+	// wrong_signature, old_key or failed.
+	Push string `json:"push,omitempty"`
+	// Event limits it to one event; failed is about sent events alone.
+	Event string `json:"event,omitempty"`
+	// DelayS makes a push late by the sandbox's clock, LatencyMS by real time.
+	DelayS float64 `json:"delay_s,omitempty"`
+	// ErrorCode and ErrorStatus are what a failed sent event says. Default -1 and
+	// "failed: system failed".
+	ErrorCode   string `json:"error_code,omitempty"`
+	ErrorStatus string `json:"error_status,omitempty"`
+
+	// Count makes the fault act on the next so many that match, Share on
 	// about this part of them, chosen by a generator that Seed (default 1) makes
 	// repeat itself. With neither it acts on all until it is deleted.
 	Count *int     `json:"count,omitempty"`
@@ -67,13 +80,13 @@ type FaultSpec struct {
 type Fault struct {
 	ID string `json:"id"`
 	FaultSpec
-	// Left is how many calls it will still act on; null is no limit.
+	// Left is how many it will still act on; null is no limit.
 	Left *int `json:"left"`
-	// Acted is how many calls it acted on so far.
+	// Acted is how many it acted on so far.
 	Acted int `json:"acted"`
 }
 
-// firedFault is a fault that acts on one call. Nil is none.
+// firedFault is a fault that acts on one call or push. Nil is none.
 type firedFault struct {
 	FaultSpec
 	latency time.Duration
@@ -130,22 +143,26 @@ type placedFault struct {
 	random  *rand.Rand // nil without a share
 }
 
-// pick finds the fault for a call and uses it up. The first that matches and
-// fires is the one.
+// pick finds the fault for a call and uses it up.
 func (fs *faultSet) pick(path string, a *app) *firedFault {
+	return fs.fire(func(f *placedFault) bool {
+		return f.Push == "" && (f.Path == allPaths || f.Path == path) && (f.AppID == "" || a != nil && a.id == f.AppID)
+	})
+}
+
+// fire finds the first fault that matches and fires.
+func (fs *faultSet) fire(matches func(*placedFault) bool) *firedFault {
 	if fs.active.Load() == 0 {
 		return nil
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, f := range fs.all {
-		if f.Left != nil && *f.Left == 0 ||
-			f.Path != allPaths && f.Path != path ||
-			f.AppID != "" && (a == nil || a.id != f.AppID) {
+		if f.Left != nil && *f.Left == 0 || !matches(f) {
 			continue
 		}
-		// Calls that do not match draw no number, so traffic elsewhere does not
-		// change which calls a seed chooses.
+		// Those that do not match draw no number, so traffic elsewhere does not
+		// change which ones a seed chooses.
 		if f.random != nil && f.random.Float64() >= *f.Share {
 			continue
 		}
@@ -204,13 +221,16 @@ func (f *placedFault) snapshot() Fault {
 
 // checkFault refuses contradictions and fills the default of When in.
 func (s *Sandbox) checkFault(f *FaultSpec) error {
-	if err := s.checkPath("path", f.Path); err != nil && f.Path != allPaths {
-		return err
-	}
 	if f.AppID != "" {
 		if _, _, err := s.find(f.AppID); err != nil {
 			return err
 		}
+	}
+	if f.Push != "" {
+		return f.checkPush()
+	}
+	if err := s.checkPath("path", f.Path); err != nil && f.Path != allPaths {
+		return err
 	}
 	actions := 0
 	for _, there := range []bool{f.Errcode != nil, f.HTTPStatus != 0, f.Drop, f.Body != ""} {
@@ -235,6 +255,21 @@ func (s *Sandbox) checkFault(f *FaultSpec) error {
 		return badRequest(`when must be "before" or "after".`)
 	case f.LatencyMS < 0 || f.LatencyMS > maxLatencyMS:
 		return badRequest(fmt.Sprintf("latency_ms must be 0 to %d.", maxLatencyMS))
+	case f.Event != "" || f.DelayS != 0 || f.ErrorCode != "" || f.ErrorStatus != "":
+		return badRequest("event, delay_s, error_code and error_status go with push.")
+	}
+	if f.When == "" {
+		f.When = after
+		if f.Errcode != nil {
+			f.When = before
+		}
+	}
+	return f.checkAmount()
+}
+
+// checkAmount refuses contradictions in how often a fault acts.
+func (f *FaultSpec) checkAmount() error {
+	switch {
 	case f.Count != nil && f.Share != nil:
 		return badRequest("A fault has a count or a share, not both.")
 	case f.Count != nil && *f.Count < 1:
@@ -243,12 +278,6 @@ func (s *Sandbox) checkFault(f *FaultSpec) error {
 		return badRequest("share must be above 0 and at most 1.")
 	case f.Seed != nil && f.Share == nil:
 		return badRequest("seed needs a share.")
-	}
-	if f.When == "" {
-		f.When = after
-		if f.Errcode != nil {
-			f.When = before
-		}
 	}
 	return nil
 }

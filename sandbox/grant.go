@@ -47,13 +47,13 @@ type Grants struct {
 // loses its grants, and sends answer 43101 until the user accepts again.
 //
 //   - card: the template's grants are gone, a remembered choice too; the next tap
-//     asks again.
+//     asks again. It pushes the change event.
 //   - settings: the same, but a remembered choice becomes reject, so that taps
 //     answer reject without asking. Only Allow, in settings, changes it back.
 //   - main_switch: all grants of the user in this app are gone, and taps fail
 //     with 20004 until Allow.
 func (s *Sandbox) Refuse(spec RefuseSpec) (Grants, error) {
-	_, a, err := s.find(spec.AppID)
+	w, a, err := s.find(spec.AppID)
 	if err != nil {
 		return Grants{}, err
 	}
@@ -87,6 +87,9 @@ func (s *Sandbox) Refuse(spec RefuseSpec) (Grants, error) {
 			sub.remembered = ""
 		} else if sub.remembered != "" {
 			sub.remembered = choiceReject
+		}
+		if a.push != nil && (spec.Where == whereCard || a.rules.SettingsPushes) {
+			w.pushRefusal(a, u, p, s.Now())
 		}
 	case spec.Where == whereSettings && sub.remembered != "":
 		sub.remembered = choiceAccept

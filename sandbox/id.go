@@ -35,6 +35,7 @@ func randomHex(n int) string {
 }
 
 func newAppID() string      { return "wx" + randomHex(16) }
+func newOriginalID() string { return "gh_" + randomHex(12) }
 func newSecret() string     { return randomHex(32) }
 func newOpenID() string     { return "o" + randomText(urlAlphabet, 27) }
 func newTemplateID() string { return randomText(urlAlphabet, 43) }

@@ -250,21 +250,24 @@ func (s *Sandbox) Calls(q CallQuery) (Page[Call], error) {
 type Stats struct {
 	Calls int `json:"calls"`
 	// Accepted sends are cards in the outbox, also where a fault kept the answer
-	// from arriving.
+	// from arriving; only those whose sent event says otherwise have no card.
 	Accepted int            `json:"accepted"`
 	ByPath   map[string]int `json:"by_path"`
 	// ByErrcode counts answers, 0 for successes.
 	ByErrcode map[int]int `json:"by_errcode"`
 	// Unanswered calls were dropped or got something else than WeChat's JSON.
 	Unanswered int `json:"unanswered"`
+	// Pushes are events, whoever took them.
+	Pushes PushStats `json:"pushes"`
 }
 
 // Stats returns the counts.
 func (s *Sandbox) Stats() Stats {
-	l := &s.world.Load().calls
+	w := s.world.Load()
+	l := &w.calls
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := Stats{Calls: l.n, Accepted: l.sent, Unanswered: l.unanswered, ByPath: map[string]int{}, ByErrcode: map[int]int{}}
+	v := Stats{Calls: l.n, Accepted: l.sent, Unanswered: l.unanswered, Pushes: w.pushes.pushStats(), ByPath: map[string]int{}, ByErrcode: map[int]int{}}
 	for path, n := range l.byPath {
 		v.ByPath[path] = n
 	}

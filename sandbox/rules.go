@@ -14,8 +14,16 @@ type Rules struct {
 	// gave before ("keep", the default) or takes them away ("void").
 	DialogReject string `json:"dialog_reject"`
 	// SilentPushes says whether answers under "always keep my choice" push
-	// events. It is stored for when the sandbox pushes.
+	// events. Nobody knows whether WeChat's do; default no.
 	SilentPushes bool `json:"silent_pushes"`
+	// SettingsPushes says whether a refusal on the settings page pushes the change
+	// event, as one on a card does. Nobody knows; default no.
+	SettingsPushes bool `json:"settings_pushes"`
+	// SentErrorCode, if it is not empty, makes every sent event of a configured
+	// app a failure with this ErrorCode and SentErrorStatus (default "failed:
+	// system failed"): the send is accepted, and no card arrives.
+	SentErrorCode   string `json:"sent_error_code"`
+	SentErrorStatus string `json:"sent_error_status"`
 	// IPWhitelist has addresses and CIDR ranges. If there are any, both token
 	// endpoints answer others with 40164.
 	IPWhitelist []string `json:"ip_whitelist"`
@@ -74,6 +82,9 @@ func newRuleSet(r Rules) *ruleSet {
 	}
 	if r.MaxPerCall == 0 {
 		r.MaxPerCall = 5
+	}
+	if r.SentErrorCode != "" {
+		r.SentErrorCode, r.SentErrorStatus = sentFailure(r.SentErrorCode, r.SentErrorStatus)
 	}
 	// Answers show empty lists, not null.
 	for _, list := range []*[]string{&r.IPWhitelist, &r.BannedTemplates, &r.BlockedUsers, &r.Pages, &r.Blacklist} {
@@ -143,6 +154,8 @@ func (r *Rules) check(s *Sandbox) error {
 		}
 	}
 	switch {
+	case r.SentErrorCode == "0" || r.SentErrorCode == "" && r.SentErrorStatus != "":
+		return badRequest(`sent_error_code must be the ErrorCode of a failure, not "0", and goes with sent_error_status.`)
 	case r.MaxGrants < 0:
 		return badRequest("max_grants must not be negative.")
 	case r.MaxPerCall != 0 && r.MaxPerCall != 3 && r.MaxPerCall != 5:

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,9 @@ type Sandbox struct {
 	log     *slog.Logger
 	routes  map[string]*route
 	control map[string]map[string]endpoint // path → method
+	client  *http.Client                   // for pushes
+
+	pushTimeout time.Duration
 
 	offset  atomic.Int64 // nanoseconds the clock was moved
 	msgid   atomic.Int64 // the last one given out
@@ -56,6 +60,7 @@ type world struct {
 	outbox outbox
 	calls  callLog
 	faults faultSet
+	pushes *pusher
 }
 
 // New returns a sandbox without apps.
@@ -66,7 +71,7 @@ func New(cfg Config) *Sandbox {
 	if cfg.KeepCalls == 0 {
 		cfg.KeepCalls = defaultKeepCalls
 	}
-	s := &Sandbox{cfg: cfg, log: cfg.Logger, done: make(chan struct{})}
+	s := &Sandbox{cfg: cfg, log: cfg.Logger, client: newPushClient(), pushTimeout: pushTimeout, done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -80,26 +85,43 @@ func New(cfg Config) *Sandbox {
 }
 
 func (s *Sandbox) newWorld() *world {
-	return &world{
+	w := &world{
 		apps:   make(map[string]*app),
 		tokens: make(map[string]*accessToken),
 		calls:  callLog{keep: max(s.cfg.KeepCalls, 0)},
 	}
+	w.pushes = newPusher(s, &w.faults)
+	return w
 }
 
-// Reset throws away apps, users, templates, grants, tokens, faults, rules, calls
-// and the outbox. The clock stays where it is: moving it back would make the
+// Reset throws away apps, users, templates, grants, tokens, faults, rules, calls,
+// pushes and the outbox. The clock stays where it is: moving it back would make the
 // times that others have stored lie in the future.
 func (s *Sandbox) Reset() {
-	s.world.Store(s.newWorld())
+	s.world.Swap(s.newWorld()).pushes.close()
+	if s.isClosed() {
+		s.world.Load().pushes.close()
+	}
 }
 
 // Close ends every delay in progress: those calls get no answer, and what was
-// not processed yet never will be. Call it before closing an HTTP server that
-// waits for its handlers. The sandbox itself stays usable.
+// not processed yet never will be. It ends pushes too, for good. Call it before
+// closing an HTTP server that waits for its handlers. The sandbox itself stays
+// usable.
 func (s *Sandbox) Close() error {
 	s.closeOnce.Do(func() { close(s.done) })
+	s.world.Load().pushes.close()
+	s.client.CloseIdleConnections()
 	return nil
+}
+
+func (s *Sandbox) isClosed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // app finds an app by its appid.

@@ -140,7 +140,11 @@ func (c *call) deliver(u *user, card card) answer {
 	if card.lang == "" {
 		card.lang = "zh_CN"
 	}
-	c.w.outbox.add(card)
+	// The event is made here, whatever becomes of the answer: WeChat pushes it too
+	// when nobody got that.
+	if c.app.push == nil || c.w.pushSent(&card) {
+		c.w.outbox.add(card)
+	}
 	c.w.calls.accepted()
 	// Written by hand: this is the one answer made for every message.
 	body := append(make([]byte, 0, 64), `{"errcode":0,"errmsg":"ok","msgid":`...)

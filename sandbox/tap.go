@@ -125,7 +125,7 @@ type TapFail struct {
 
 // Tap lets users tap. Either all users exist and tap, or none does.
 func (s *Sandbox) Tap(spec TapSpec) (TapResult, error) {
-	_, a, err := s.find(spec.AppID)
+	w, a, err := s.find(spec.AppID)
 	if err != nil {
 		return TapResult{}, err
 	}
@@ -162,7 +162,11 @@ func (s *Sandbox) Tap(spec TapSpec) (TapResult, error) {
 				continue
 			}
 			res.SuccessCount++
-			success := a.tap(u, shown, &spec, &res)
+			var d dialog
+			success := a.tap(u, shown, &spec, &res, &d)
+			if a.push != nil {
+				w.pushPopup(a, u, &d, s.Now())
+			}
 			if len(users) == 1 {
 				res.Success = success
 			}
@@ -241,8 +245,8 @@ func (a *app) shown(ids []string, limit int) ([]shownTemplate, int) {
 }
 
 // tap is one dialog of one user, or the silent answer in its place. It returns
-// what the success callback gets.
-func (a *app) tap(u *user, shown []shownTemplate, spec *TapSpec, res *TapResult) map[string]string {
+// what the success callback gets, and notes in d what its event says.
+func (a *app) tap(u *user, shown []shownTemplate, spec *TapSpec, res *TapResult, d *dialog) map[string]string {
 	success := map[string]string{"errMsg": "requestSubscribeMessage:ok"}
 	for _, t := range shown {
 		if t.settled != "" {
@@ -250,8 +254,8 @@ func (a *app) tap(u *user, shown []shownTemplate, spec *TapSpec, res *TapResult)
 			continue
 		}
 		sub := u.subscription(t.template)
-		choice := sub.remembered
-		if choice == "" {
+		choice, silent := sub.remembered, sub.remembered != ""
+		if !silent {
 			choice = choiceAccept
 			if c, ok := spec.Choices[t.id]; ok {
 				choice = c
@@ -264,6 +268,9 @@ func (a *app) tap(u *user, shown []shownTemplate, spec *TapSpec, res *TapResult)
 		sub.choose(choice, a.rules)
 		res.Granted += sub.granted - granted
 		success[t.id] = choice
+		if a.push != nil && (!silent || a.rules.SilentPushes) {
+			d.add(t.id, choice)
+		}
 	}
 	return success
 }
