@@ -66,6 +66,10 @@ const (
 	CodeInvalidPage        Code = "invalid_page"
 	CodeSensitiveWord      Code = "sensitive_word"
 	CodeUserLimited        Code = "user_limited"
+	CodeSessionExpired     Code = "session_expired"
+	CodeUndelivered        Code = "undelivered"
+	CodeSentEvent          Code = "sent_event"
+	CodeUserErased         Code = "user_erased"
 	CodeInternal           Code = "internal"
 )
 

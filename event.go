@@ -47,6 +47,13 @@ type Event struct {
 	Data json.RawMessage `json:"data"`
 }
 
+// GrantEvent is the data of grant.*: one change of a user's grants of a template.
+type GrantEvent struct {
+	OpenID     OpenID `json:"openid"`
+	TemplateID string `json:"template_id"`
+	Entry
+}
+
 // EventTypeInfo describes an event type for people.
 type EventTypeInfo struct {
 	Type EventType `json:"type"`

@@ -27,12 +27,16 @@ type WebhookID string
 // DeliveryID names a delivery of an event to a webhook: "dlv_" and a ULID.
 type DeliveryID string
 
+// CallbackID names a push of WeChat's: "cbk_" and a ULID.
+type CallbackID string
+
 const (
 	messagePrefix  = "msg_"
 	apiKeyPrefix   = "key_"
 	eventPrefix    = "evt_"
 	webhookPrefix  = "whk_"
 	deliveryPrefix = "dlv_"
+	callbackPrefix = "cbk_"
 )
 
 // NewMessageID makes an id at now. Ids made in one millisecond are not ordered among themselves.
@@ -65,6 +69,12 @@ func (id DeliveryID) ULID() (ulid.ULID, error) { return parseID(string(id), deli
 
 // DeliveryIDOf is the id of a stored ULID.
 func DeliveryIDOf(u ulid.ULID) DeliveryID { return DeliveryID(deliveryPrefix + u.String()) }
+
+// ULID is the id without its prefix.
+func (id CallbackID) ULID() (ulid.ULID, error) { return parseID(string(id), callbackPrefix) }
+
+// CallbackIDOf is the id of a stored ULID.
+func CallbackIDOf(u ulid.ULID) CallbackID { return CallbackID(callbackPrefix + u.String()) }
 
 func parseID(s, prefix string) (ulid.ULID, error) {
 	rest, ok := strings.CutPrefix(s, prefix)

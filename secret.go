@@ -52,6 +52,12 @@ type APIKeySecret struct{ secret }
 // WebhookSecret signs deliveries to a webhook; it is shown once.
 type WebhookSecret struct{ secret }
 
+// CallbackSecret is the Token or EncodingAESKey of an app's event pushes.
+type CallbackSecret struct{ secret }
+
+// MPToken is what a phone that has logged in shows; it is opaque and not kept.
+type MPToken struct{ secret }
+
 // NewAppSecret wraps a clear AppSecret.
 func NewAppSecret(v string) AppSecret { return AppSecret{newSecret(v)} }
 
@@ -66,3 +72,9 @@ func NewAPIKeySecret(v string) APIKeySecret { return APIKeySecret{newSecret(v)} 
 
 // NewWebhookSecret wraps a clear webhook secret, "whsec_" and base64.
 func NewWebhookSecret(v string) WebhookSecret { return WebhookSecret{newSecret(v)} }
+
+// NewCallbackSecret wraps a clear Token or EncodingAESKey.
+func NewCallbackSecret(v string) CallbackSecret { return CallbackSecret{newSecret(v)} }
+
+// NewMPToken wraps a clear session token of a phone.
+func NewMPToken(v string) MPToken { return MPToken{newSecret(v)} }

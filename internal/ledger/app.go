@@ -21,6 +21,8 @@ type appEntry struct {
 	templates map[string]*templateEntry // by template_id
 	byNo      map[int64]*templateEntry
 	aliases   map[string]*templateEntry
+	callback  *callbackEntry // nil: it receives no pushes
+	scenes    []hongyan.Scene
 }
 
 type templateEntry struct {
@@ -134,8 +136,10 @@ func (l *Ledger) reload(ctx context.Context) error {
 	if err := l.reloadTemplates(ctx, byNo); err != nil {
 		return err
 	}
-	if err := l.reloadPauses(ctx, byNo); err != nil {
-		return err
+	for _, read := range []func(context.Context, map[int64]*appEntry) error{l.reloadPauses, l.reloadCallbacks, l.reloadScenes} {
+		if err := read(ctx, byNo); err != nil {
+			return err
+		}
 	}
 	byID := make(map[hongyan.AppID]*appEntry, len(byNo))
 	for _, e := range byNo {

@@ -150,7 +150,7 @@ func (c *claimBatch) lease(rows []*row, users map[int64]int64) error {
 	t := c.t
 	var seqs, again []any
 	for _, w := range rows {
-		if ms(w.message.ExpiresAt) <= t.now || w.flags&flagNotAdmitted != 0 {
+		if ms(w.message.ExpiresAt) <= t.now || w.flags&flagNotAdmitted != 0 || !w.message.To.Valid() {
 			c.special = append(c.special, w)
 			continue
 		}
@@ -352,8 +352,12 @@ func (l *Ledger) claimable(t *txn, a *appEntry, busy map[int64]int64) (bool, err
 	return false, nil
 }
 
-// claim leases one row. nil: it expired or found no grant, and is settled.
+// claim leases one row. nil: it expired, found no grant or its user was erased, and is settled.
 func (t *txn) claim(gs grants, w *row) (*Job, error) {
+	if !w.message.To.Valid() {
+		_, err := t.eraseMessage(gs, w)
+		return nil, err
+	}
 	if ms(w.message.ExpiresAt) <= t.now {
 		return nil, t.expire(gs, w)
 	}

@@ -97,7 +97,10 @@ type news struct {
 	app  hongyan.AppID
 	seq  int64 // of a message, which is read then; 0 if data is there
 	data string
-	only *listener // a test is for one webhook alone
+	// Of a grant: its change, and the user, whose openid is read then.
+	grant *hongyan.GrantEvent
+	user  int64
+	only  *listener // a test is for one webhook alone
 }
 
 // emit announces something together with what this transaction changes, if anybody listens;
@@ -121,6 +124,30 @@ func (t *txn) emitMessage(typ hongyan.EventType, appNo, seq int64) {
 	}
 	t.news = slices.DeleteFunc(t.news, func(n news) bool { return n.seq == seq })
 	t.news = append(t.news, news{typ: typ, app: app, seq: seq})
+}
+
+// emitEntry announces a change of a grant's history, where integrators care for its kind.
+func (t *txn) emitEntry(k grantKey, e entry, id ulid.ULID) {
+	var typ hongyan.EventType
+	switch class := hongyan.ClassifyChoice(e.choice); {
+	case class == hongyan.ChoiceAccept:
+		typ = hongyan.EventGrantAccepted
+	case class == hongyan.ChoiceReject || class == hongyan.ChoiceBan:
+		typ = hongyan.EventGrantRejected
+	case e.source == hongyan.SourceImport:
+		typ = hongyan.EventGrantImported
+	case e.voided > 0:
+		typ = hongyan.EventGrantVoided
+	default:
+		return
+	}
+	if len(t.l.audience.Load().byType[typ]) == 0 {
+		return
+	}
+	if a := t.l.appOf(k.template); a != nil && t.l.audience.Load().hears(typ, a.app.AppID) {
+		t.news = append(t.news, news{typ: typ, app: a.app.AppID, user: k.user, grant: &hongyan.GrantEvent{TemplateID: a.templateID(k.template),
+			Entry: hongyan.Entry{ID: "ent_" + id.String(), Source: e.source, Granted: e.granted, Voided: e.voided, Choice: e.choice, Ref: e.ref, At: at(e.at), RecordedAt: at(t.now)}}})
+	}
 }
 
 func eventData(v any) string {
@@ -191,14 +218,38 @@ func (t *txn) publish() error {
 	return nil
 }
 
-// readNews reads the messages that events are about, as the transaction leaves them.
+// readNews reads the messages that events are about, as the transaction leaves them, and the
+// names of the users whose grants are.
 func (t *txn) readNews() error {
 	at := make(map[int64]int)
-	var seqs []any
+	names := make(map[int64]hongyan.OpenID)
+	var seqs, users []any
 	for i, n := range t.news {
 		if n.seq != 0 {
 			at[n.seq] = i
 			seqs = append(seqs, n.seq)
+		}
+		if _, asked := names[n.user]; n.user != 0 && !asked {
+			names[n.user] = ""
+			users = append(users, n.user)
+		}
+	}
+	for part := range slices.Chunk(users, lookupMost) {
+		list, args := t.l.d.list(part, kindInt)
+		if err := t.rows(`/* ledger.readNews */ SELECT no, openid FROM users WHERE no `+list, args, func(r scanner) error {
+			var no int64
+			var openid hongyan.OpenID
+			err := r.Scan(&no, &openid)
+			names[no] = openid
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	for i := range t.news {
+		if n := &t.news[i]; n.grant != nil {
+			n.grant.OpenID = names[n.user]
+			n.data = eventData(n.grant)
 		}
 	}
 	for part := range slices.Chunk(seqs, lookupMost) {
@@ -238,6 +289,18 @@ func (t *txn) eventNos(n int64) (first int64, err error) {
 	}
 	err = t.row(`/* ledger.eventNos */ SELECT next FROM sequences WHERE name = ?`, []any{eventsNo}, &first)
 	return first - n, err
+}
+
+// appOf is the app of a template.
+func (l *Ledger) appOf(template int64) *appEntry {
+	l.cache.mu.RLock()
+	defer l.cache.mu.RUnlock()
+	for _, a := range l.cache.byNo {
+		if a.byNo[template] != nil {
+			return a
+		}
+	}
+	return nil
 }
 
 // appNo is 0 for an app that is not here, and for none.

@@ -155,6 +155,7 @@ func (t *txn) addEntry(k grantKey, e entry) error {
 	if e.open {
 		open = 1
 	}
+	t.emitEntry(k, e, id)
 	_, err := t.exec(`/* ledger.addEntry */ INSERT INTO grant_entries (user_no, template_no, at, id, source, granted, voided, choice, ref, open, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		k.user, k.template, e.at, id[:], string(e.source), e.granted, e.voided, e.choice, e.ref, open, t.now)
 	return err

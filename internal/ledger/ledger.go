@@ -95,6 +95,9 @@ type Ledger struct {
 	results *committer[*result]
 	// delivered are the results of deliveries to webhooks.
 	delivered *committer[*deliveryOutcome]
+	// pushes are what WeChat pushes, on its way to disk; pushed says that some are there.
+	pushes *committer[*push]
+	pushed chan struct{}
 	lane      Lane
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
@@ -141,6 +144,8 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	l.submits.ready = l.ready
 	l.results = newCommitter(maxResultBatch, l.commitResults)
 	l.delivered = newCommitter(maxResultBatch, l.commitDeliveries)
+	l.pushes = newCommitter(maxSubmitBatch, l.commitPushes)
+	l.pushed = make(chan struct{}, 1)
 	if err := l.open(ctx, source); err != nil {
 		return nil, errors.Join(err, l.closeDB())
 	}
@@ -190,6 +195,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 	wg.Go(func() { l.submits.run(ctx) })
 	wg.Go(func() { left = l.results.run(ctx) })
 	wg.Go(func() { l.delivered.run(ctx) }) // what it does not write is delivered again
+	wg.Go(func() { l.pushes.run(ctx) })
+	wg.Go(func() { l.applyCallbacks(ctx) })
 	wg.Go(func() { l.upkeep(ctx) })
 	wg.Go(func() { l.retention(ctx) })
 	wg.Go(func() { l.replicas(ctx) })

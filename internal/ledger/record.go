@@ -245,6 +245,11 @@ func (t *txn) record(gs grants, r *result, w *resultRow) error {
 		return nil
 	}
 	sending := w.state == stSending && w.owner == t.l.owner
+	if !sending && r.o.Class == hongyan.OutcomeOK {
+		if err := t.unresolve(w.app, r.o.MsgID, w.seq); err != nil {
+			return err
+		}
+	}
 	if w.attempt != r.job.attempt || !sending && w.state != stUncertain {
 		return t.late(gs, r, w)
 	}
@@ -363,11 +368,15 @@ const maxErrmsg = 4096
 // storable is a stranger's text as every database takes it: one that refused it would hold
 // up the result for ever, and with it every other call.
 func storable(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	s = storableLong(s)
 	if len(s) > maxErrmsg {
 		s = strings.ToValidUTF8(s[:maxErrmsg], "")
 	}
 	return s
+}
+
+func storableLong(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
 }
 
 func attemptColumns(o hongyan.Outcome) (class, errcode, errmsg, msgid any) {

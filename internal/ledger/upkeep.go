@@ -285,11 +285,13 @@ func (l *Ledger) purge(ctx context.Context) error {
 	now := ms(l.Now())
 	for _, p := range []struct {
 		table, keys, cond string
-		before            int64
+		before            any
 	}{
 		{"dedup_keys", "app_no, dedup_key", "until <= ?", now},
 		{"idempotency_keys", "owner, route, idem_key", "until <= ?", now},
 		{"witnesses", "app_no, source, ref", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
+		{"mp_sessions", "hash", "expires_at <= ?", now},
+		{"callbacks", "id", "id < ? AND due_at IS NULL", idBefore(now - hongyan.MaxReportAge.Milliseconds())},
 	} {
 		for {
 			var some bool
@@ -307,7 +309,14 @@ func (l *Ledger) purge(ctx context.Context) error {
 			}
 		}
 	}
-	return errors.Join(l.dropReaders(ctx), l.fold(ctx))
+	return errors.Join(l.dropReaders(ctx), l.eraseWaiting(ctx), l.fold(ctx))
+}
+
+// idBefore is less than every id that was made at a time or later.
+func idBefore(when int64) []byte {
+	var u ulid.ULID
+	_ = u.SetTime(uint64(max(when, 0)))
+	return u[:]
 }
 
 // Fold brings what is written in sorted batches up to date: the index by user, and grants
