@@ -98,7 +98,7 @@ type Ledger struct {
 	// pushes are what WeChat pushes, on its way to disk; pushed says that some are there.
 	pushes *committer[*push]
 	pushed chan struct{}
-	lane      Lane
+	lane   Lane
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
