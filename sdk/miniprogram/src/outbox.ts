@@ -12,7 +12,7 @@ export type Outbox = ReturnType<typeof openOutbox>
 
 /** Reports on their way to the server: in storage before they are posted, out of it when they were taken. */
 export function openOutbox(phone: Phone, server: Server, emit: Emit) {
-  let reports: Report[] = phone.load('reports', [])
+  let reports = ([] as Report[]).concat(phone.load('reports', []))
 
   function keep(kept: Report[]): void {
     reports = kept

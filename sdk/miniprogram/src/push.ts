@@ -44,7 +44,6 @@ export function startPush(config: Config, adapter: Adapter): Push {
     const { ids, left, error } = scenes.plan(target, context)
     if (error || dialog || !ids.length) return tell(sort({}, ids, left, error || (ids.length ? fault('busy') : undefined)))
     const before = settings.remembered()
-    settings.forget()
     dialog = true
     return phone
       .call('requestSubscribeMessage', { tmplIds: ids })

@@ -16,11 +16,13 @@ export function failure(status: number, code: string, message?: string, pointers
 
 export type Server = ReturnType<typeof openServer>
 
-/** The server's /mp/v1, with a session that is renewed when needed. What it rejects with is a Failure. */
+/**
+ * The server's /mp/v1, with a session that is renewed when needed. Calls are made one after another.
+ * What it rejects with is a Failure.
+ */
 export function openServer(config: Config, phone: Phone) {
   const { getSession } = config
   let session = phone.load('session', { token: '', until: 0 })
-  let opening: Promise<void> | undefined
   let notBefore = 0 // the server said Retry-After
 
   function send(method: string, path: string, data?: object, token?: string): Promise<any> {
@@ -48,14 +50,12 @@ export function openServer(config: Config, phone: Phone) {
       : phone.call('login', {}).then(({ code }) => send('POST', 'session', { appid: config.appId, code }))
     return login.then(
       ({ token, expires_at, expires_in }) => {
-        opening = undefined
         // A lifetime rather than a time where there is one: the phone's clock may be wrong.
         const until = expires_in ? phone.now() + expires_in * 1000 : Date.parse(expires_at)
         session = { token, until: until - 30000 }
         phone.store('session', session)
       },
       (err) => {
-        opening = undefined
         throw failure(0, 'login_failed', words(err))
       },
     )
@@ -63,7 +63,7 @@ export function openServer(config: Config, phone: Phone) {
 
   function token(): Promise<string> {
     if (session.token && phone.now() < session.until) return Promise.resolve(session.token)
-    return (opening = opening || open()).then(() => session.token)
+    return open().then(() => session.token)
   }
 
   /** How long the server wants to be left alone, in ms. */

@@ -8,19 +8,13 @@ export function watchSettings(phone: Phone, changed: () => void) {
   let known: Status['remembered'] | undefined
   let reads = 0
 
-  /** From here until the next read ends nothing is known; a read under way does not count. */
-  function forget(): void {
-    known = undefined
-    reads++
-  }
-
   return {
-    forget,
     remembered: () => known,
 
+    /** Until it ends nothing is known; a read that was under way before counts no more. */
     read(ids?: string[]): Promise<Status> {
-      forget()
-      const read = reads
+      known = undefined
+      const read = ++reads
       return phone
         .call('getSetting', { withSubscriptions: true })
         .catch(Object) // not known, then

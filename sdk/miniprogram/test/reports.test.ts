@@ -86,6 +86,20 @@ describe('on the way', () => {
     const after = tries()
     await w.fake.advance(day)
     expect(tries()).toBe(after)
+    w.fake.server.sessions = {} // a day is longer than the session
+    await waits(w, 1)
+    await w.fake.advance(3000)
+    expect(waiting(w)).toEqual([])
+  })
+
+  test('a flush that succeeds ends the wait for another', async () => {
+    const w = world()
+    await waits(w, 1)
+    await w.push.flush()
+    expect(waiting(w)).toEqual([])
+    const tries = w.fake.requests.length
+    await w.fake.advance(day)
+    expect(w.fake.requests.length).toBe(tries)
   })
 
   test.each([408, 500, 502, 503])('%i keeps the report', async (statusCode) => {
@@ -177,12 +191,12 @@ describe('on the way', () => {
     expect(waiting(w)).toEqual([])
   })
 
-  test('a choice that comes during a post is posted after it', async () => {
+  test.each(['grants', 'scenes'])('a choice that comes while %s are under way is posted after it', async (path) => {
     const w = world()
     const request = w.fake.wx.request
     let second: Promise<unknown> | undefined
     w.fake.wx.request = (o: any) => {
-      if (!second && o.url.endsWith(grants)) second = w.fake.tap(() => w.push.subscribe(['B']))
+      if (!second && o.url.endsWith(path)) second = w.fake.tap(() => w.push.subscribe(['B']))
       request(o)
     }
     await tapped(w, () => w.push.subscribe(['A']))
@@ -249,10 +263,10 @@ describe('what a report says', () => {
     const overtaken = release
     w.fake.manual = true
     const asking = w.fake.tap(() => w.push.subscribe(['A']))
-    overtaken()
-    await w.fake.idle()
     w.fake.close()
     await asking
+    overtaken()
+    await w.fake.idle()
     w.fake.manual = false
     await tapped(w, () => w.push.subscribe(['A']))
     expect(waiting(w).concat(w.posts().flat()).map((r) => r.silent)).toEqual([undefined, undefined])

@@ -40,10 +40,16 @@ describe('the tap', () => {
   test('one call at a time', async () => {
     const w = world()
     w.fake.manual = true
+    const ask = w.fake.wx.requestSubscribeMessage
+    let calls = 0
+    w.fake.wx.requestSubscribeMessage = (o) => {
+      calls++
+      ask(o)
+    }
     const first = w.fake.tap(() => w.push.subscribe(['A']))
     const second = await w.fake.tap(() => w.push.subscribe(['B']))
     expect(second).toMatchObject({ ok: false, error: { code: 'busy' }, left: [{ id: 'B', reason: 'no_answer' }] })
-    expect(w.fake.dialogs).toEqual([['A']])
+    expect(calls).toBe(1)
     w.fake.close()
     expect(await first).toMatchObject({ ok: true, accepted: ['A'] })
     w.fake.manual = false
@@ -259,6 +265,15 @@ describe('what to ask for', () => {
     expect(again.push.plan('s').left).toContainEqual({ id: 'A', reason: 'enough' })
   })
 
+  test('an accept ends the cool-down', async () => {
+    const w = world()
+    for (const [answer, force] of [['reject', false], ['accept', true], ['accept', false]] as [string, boolean][]) {
+      w.fake.answers.A = answer
+      await tapped(w, () => w.push.subscribe(['A'], { force }))
+    }
+    expect(w.fake.dialogs).toHaveLength(3)
+  })
+
   test('cooldownHours is obeyed, and a clock that went back keeps nothing for ever', async () => {
     const w = world({}, { cooldownHours: 1 })
     w.fake.answers.A = 'reject'
@@ -344,6 +359,15 @@ describe('pages', () => {
     w.fake.offline = false
     await Promise.all([w.push.init(), w.push.init()])
     expect(w.push.plan('s').ids).toEqual(['A'])
+    const getSetting = w.fake.wx.getSetting
+    let reads = 0
+    w.fake.wx.getSetting = (o) => {
+      reads++
+      getSetting(o)
+    }
+    w.fake.show()
+    await w.fake.idle()
+    expect(reads).toBe(1)
     expect(w.fake.requests.filter((r) => r.path === '/mp/v1/session' && r.data.code !== undefined)).toHaveLength(1)
   })
 })

@@ -38,7 +38,7 @@ function failure(status, code, message, pointers = []) {
   return Object.assign(fault(code, message), { status, pointers });
 }
 function openServer(config, phone) {
-  let { getSession } = config, session = phone.load("session", { token: "", until: 0 }), opening, notBefore = 0;
+  let { getSession } = config, session = phone.load("session", { token: "", until: 0 }), notBefore = 0;
   function send(method, path, data, token2) {
     if (rest() > 0) return Promise.reject(failure(429, "rate_limited"));
     let url = config.baseURL.replace(/\/*$/, "/mp/v1/") + path, header = token2 ? { authorization: "Bearer " + token2 } : {};
@@ -58,17 +58,16 @@ function openServer(config, phone) {
   function open() {
     return (getSession ? Promise.resolve().then(getSession) : phone.call("login", {}).then(({ code }) => send("POST", "session", { appid: config.appId, code }))).then(
       ({ token: token2, expires_at, expires_in }) => {
-        opening = void 0;
         let until = expires_in ? phone.now() + expires_in * 1e3 : Date.parse(expires_at);
         session = { token: token2, until: until - 3e4 }, phone.store("session", session);
       },
       (err) => {
-        throw opening = void 0, failure(0, "login_failed", words(err));
+        throw failure(0, "login_failed", words(err));
       }
     );
   }
   function token() {
-    return session.token && phone.now() < session.until ? Promise.resolve(session.token) : (opening = opening || open()).then(() => session.token);
+    return session.token && phone.now() < session.until ? Promise.resolve(session.token) : open().then(() => session.token);
   }
   function rest() {
     return notBefore - phone.now();
@@ -88,7 +87,7 @@ function openServer(config, phone) {
 // src/outbox.ts
 var most = 200, batchSize = 50, oldest = 720 * 36e5;
 function openOutbox(phone, server, emit) {
-  let reports = phone.load("reports", []);
+  let reports = [].concat(phone.load("reports", []));
   function keep(kept) {
     reports = kept, phone.store("reports", kept);
   }
@@ -234,15 +233,12 @@ function openScenes(config, phone, outbox, settings) {
 // src/settings.ts
 function watchSettings(phone, changed) {
   let known, reads = 0;
-  function forget() {
-    known = void 0, reads++;
-  }
   return {
-    forget,
     remembered: () => known,
+    /** Until it ends nothing is known; a read that was under way before counts no more. */
     read(ids) {
-      forget();
-      let read = reads;
+      known = void 0;
+      let read = ++reads;
       return phone.call("getSetting", { withSubscriptions: !0 }).catch(Object).then(({ subscriptionsSetting: s }) => {
         let { mainSwitch, itemSettings: all = {} } = Object(s);
         s && read === reads && (known = all), changed();
@@ -275,7 +271,7 @@ function startPush(config, adapter) {
     let tap = phone.now(), { ids, left, error } = scenes.plan(target, context);
     if (error || dialog || !ids.length) return tell(sort({}, ids, left, error || (ids.length ? fault("busy") : void 0)));
     let before = settings.remembered();
-    return settings.forget(), dialog = !0, phone.call("requestSubscribeMessage", { tmplIds: ids }).then(
+    return dialog = !0, phone.call("requestSubscribeMessage", { tmplIds: ids }).then(
       (said) => sort(Object(said), ids, left),
       (err) => sort({}, ids, left, refusal(err))
     ).then((r) => (dialog = !1, scenes.learn(ids, r, tap), outbox.add(Object.keys(r.choices).map((id) => report(id, r.choices[id], tap, before))), wake(), tell(r)));
