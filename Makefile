@@ -4,7 +4,7 @@ LOADED  := ./internal/server/...
 # SQLite under the race detector is nine times slower, so everything but the load and crash tests runs under it.
 RACED   = $(shell $(GO) list ./... | grep -v /internal/server$$)
 
-.PHONY: help deps lint test race chaos fuzz generate demo bench
+.PHONY: help deps lint test race chaos fuzz generate sdk demo bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -45,6 +45,11 @@ fuzz: ## every fuzz target for 60 s
 generate: ## rebuild docs/openapi.yaml, docs/config.md and docs/errors.md
 	$(GO) run ./cmd/hongyan generate docs --dir docs
 	$(GO) test ./internal/api -run OpenAPI -update
+
+sdk: ## rebuild the committed files of the mini-program SDK (needs Node)
+	cd sdk/miniprogram && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+	rm -rf examples/miniprogram/miniprogram/hongyan
+	cp -R sdk/miniprogram/miniprogram_dist examples/miniprogram/miniprogram/hongyan
 
 demo: ## the server and a local WeChat, ready to try
 	$(GO) run ./cmd/hongyan demo

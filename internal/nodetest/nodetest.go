@@ -25,7 +25,7 @@ var lockFiles = []string{"package.json", "package-lock.json"}
 // node_modules with what its lockfile names. A node_modules in src is not looked at.
 func Project(t testing.TB, src string) string {
 	t.Helper()
-	requireNode(t)
+	Require(t)
 	modules, err := install(src)
 	if err != nil {
 		t.Fatalf("install the packages of %s: %v", src, err)
@@ -61,7 +61,8 @@ func run(cmd *exec.Cmd, dir string, input []byte) ([]byte, error) {
 	return out, nil
 }
 
-func requireNode(t testing.TB) {
+// Require skips the test where Node or npm is not installed, or fails it if nothing may be skipped.
+func Require(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err == nil {
