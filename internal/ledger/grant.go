@@ -3,6 +3,8 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -276,6 +278,14 @@ func (t *txn) voidBefore(k grantKey, g *grantRow, moment int64, source hongyan.E
 	if err != nil {
 		return err
 	}
+	if source == hongyan.SourceChange || source == hongyan.SourceDialog {
+		// It may have been told late: what was sent since has used the younger ones.
+		spent, err := t.spentSince(k, moment)
+		if err != nil {
+			return err
+		}
+		younger = max(younger-spent, 0)
+	}
 	outstanding := g.Available
 	for _, m := range rows {
 		if m.seq != own {
@@ -316,6 +326,19 @@ func (t *txn) younger(k grantKey, moment int64) (int64, error) {
 	err := t.row(`/* ledger.younger */ SELECT COALESCE(SUM(granted - CASE WHEN source IN ('adjust', 'import') THEN voided ELSE 0 END), 0) FROM grant_entries WHERE user_no = ? AND template_no = ? AND at > ? AND source NOT IN ('inferred', 'resolved')`,
 		[]any{k.user, k.template, moment}, &n)
 	return max(n, 0), err
+}
+
+// spentSince counts the messages of a grant that used one in a call after a moment.
+func (t *txn) spentSince(k grantKey, moment int64) (n int64, err error) {
+	var mark []byte
+	if err := t.row(`/* ledger.spentSince */ SELECT value FROM meta WHERE name = 'user_messages'`, nil, &mark); errors.Is(err, sql.ErrNoRows) {
+		mark = make([]byte, 16)
+	} else if err != nil {
+		return 0, err
+	}
+	err = t.row(`/* ledger.spentSince */ SELECT COALESCE(SUM(m.reserved), 0) FROM (SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um
+		JOIN messages m ON m.id = um.uid WHERE m.template_no = ? AND m.state BETWEEN 5 AND 7 AND m.started_at > ?`, []any{k.user, mark, k.user, k.template, moment}, &n)
+	return n, err
 }
 
 // spend accounts for a message that WeChat accepted though it held no grant. If one is

@@ -105,14 +105,17 @@ func (t *txn) witness(gs grants, a *appEntry, k grantKey, w witness) (res hongya
 			return res, nil
 		}
 	}
-	news, crowded, err := t.newTap(k, g, w)
+	when, news, crowded, err := t.newTap(k, g, w)
 	if err != nil {
 		return res, err
 	}
-	pairs := w.silent == nil || !*w.silent
+	pairs, told := w.silent == nil || !*w.silent, w
+	if news {
+		w.at = when
+	}
 	switch {
 	case !a.app.Settings.GrantSources.Counts(w.source):
-		res.Note, pairs = "other_source", false
+		res.Note, pairs, news = "other_source", false, false
 	case hongyan.ClassifyChoice(w.choice) == hongyan.ChoiceAccept:
 		if res, err = t.accept(a, k, g, w, news, crowded); err != nil {
 			return res, err
@@ -126,16 +129,16 @@ func (t *txn) witness(gs grants, a *appEntry, k grantKey, w witness) (res hongya
 		}
 	}
 	g.fresh = false
-	return res, t.addWitness(a, k, w, pairs)
+	return res, t.addWitness(a, k, told, pairs, news)
 }
 
-func (t *txn) addWitness(a *appEntry, k grantKey, w witness, pairs bool) error {
+func (t *txn) addWitness(a *appEntry, k grantKey, w witness, pairs, first bool) error {
 	var silent any
 	if w.silent != nil {
 		silent = btoi(*w.silent)
 	}
-	_, err := t.exec(`/* ledger.addWitness */ INSERT INTO witnesses (app_no, source, ref, user_no, template_no, at, choice, silent, pairs, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		a.no, string(w.source), w.ref, k.user, k.template, w.at, w.choice, silent, btoi(pairs), t.now)
+	_, err := t.exec(`/* ledger.addWitness */ INSERT INTO witnesses (app_no, source, ref, user_no, template_no, at, choice, silent, pairs, first, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.no, string(w.source), w.ref, k.user, k.template, w.at, w.choice, silent, btoi(pairs), btoi(first), t.now)
 	if err != nil && t.l.isDuplicate(err) {
 		return fmt.Errorf("%w: %w", errAgain, err) // the same report of another user, on another replica
 	}
@@ -149,37 +152,43 @@ func btoi(b bool) int64 {
 	return 0
 }
 
-// newTap reports whether a witness tells of a tap that none before it told of. Reports and
-// events of one tap are near each other, but nothing says which belongs to which; so the
-// taps are as few as the witnesses allow, whatever the order they came in.
-func (t *txn) newTap(k grantKey, g *grantRow, w witness) (news, crowded bool, err error) {
+// newTap reports whether a witness tells of a tap that none before it told of, and when that
+// was. Reports and events of one tap are near each other, but nothing says which belongs to
+// which. So all those nearby are compared again each time: the taps are as few, and their
+// pairs as close, as they can be, whatever the order in which they were told of; and the new
+// one is where those before leave a gap.
+func (t *txn) newTap(k grantKey, g *grantRow, w witness) (when int64, news, crowded bool, err error) {
 	if g.fresh || w.silent != nil && *w.silent {
-		return true, false, nil
+		return w.at, true, false, nil
 	}
 	class := hongyan.ClassifyChoice(w.choice)
-	var reports, events []int64
-	err = t.rows(`/* ledger.newTap */ SELECT source, at, choice FROM witnesses WHERE user_no = ? AND template_no = ? AND at > ? AND at < ? AND pairs = 1 ORDER BY at LIMIT ?`,
+	var reports, events, known []int64
+	err = t.rows(`/* ledger.newTap */ SELECT source, at, choice, first FROM witnesses WHERE user_no = ? AND template_no = ? AND at > ? AND at < ? AND pairs = 1 ORDER BY at LIMIT ?`,
 		[]any{k.user, k.template, w.at - nearby, w.at + nearby, nearbyMost}, func(r scanner) error {
 			var source hongyan.EntrySource
-			var at int64
+			var at, first int64
 			var choice string
-			err := r.Scan(&source, &at, &choice)
-			switch {
-			case hongyan.ClassifyChoice(choice) != class:
-			case source == hongyan.SourceEvent:
+			err := r.Scan(&source, &at, &choice, &first)
+			if hongyan.ClassifyChoice(choice) != class {
+				return err
+			}
+			if source == hongyan.SourceEvent {
 				events = append(events, at)
-			default:
+			} else {
 				reports = append(reports, at)
+			}
+			if first == 1 {
+				known = append(known, at)
 			}
 			return err
 		})
-	before := taps(reports, events)
 	if w.source == hongyan.SourceEvent {
 		events = insertSorted(events, w.at)
 	} else {
 		reports = insertSorted(reports, w.at)
 	}
-	return taps(reports, events) > before, len(reports)+len(events) >= nearbyMost, err
+	when, news = gap(known, taps(reports, events))
+	return when, news, len(reports)+len(events) >= nearbyMost, err
 }
 
 func insertSorted(s []int64, v int64) []int64 {
@@ -187,21 +196,70 @@ func insertSorted(s []int64, v int64) []int64 {
 	return slices.Insert(s, i, v)
 }
 
-// taps is the least number of taps that these witnesses can be of, both in order of time: as
-// many reports as can be have an event of their own.
-func taps(reports, events []int64) int {
-	n, i, j := len(reports)+len(events), 0, 0
-	for i < len(reports) && j < len(events) {
-		switch d := reports[i] - events[j]; {
-		case d > pairWithin:
-			j++
-		case d < -pairWithin:
-			i++
-		default:
-			i, j, n = i+1, j+1, n-1
+// taps are the times of the fewest taps that these witnesses can be of, all in order of
+// time. Of several ways to pair them the closest counts. Pairs never cross: uncrossed they
+// are no further apart.
+func taps(reports, events []int64) []int64 {
+	type best struct{ pairs, apart int64 }
+	better := func(a, b best) bool { return a.pairs > b.pairs || a.pairs == b.pairs && a.apart < b.apart }
+	n := len(events) + 1
+	at := make([]best, (len(reports)+1)*n) // of the first i reports and j events
+	pair := func(i, j int) (best, bool) {
+		d := max(reports[i-1]-events[j-1], events[j-1]-reports[i-1])
+		b := at[(i-1)*n+j-1]
+		return best{b.pairs + 1, b.apart + d}, d <= pairWithin
+	}
+	for i := 1; i <= len(reports); i++ {
+		for j := 1; j <= len(events); j++ {
+			b := at[(i-1)*n+j]
+			if c := at[i*n+j-1]; better(c, b) {
+				b = c
+			}
+			if c, near := pair(i, j); near && better(c, b) {
+				b = c
+			}
+			at[i*n+j] = b
 		}
 	}
-	return n
+	var out []int64
+	for i, j := len(reports), len(events); i > 0 || j > 0; {
+		switch {
+		case j == 0 || i > 0 && at[i*n+j] == at[(i-1)*n+j]:
+			i--
+			out = append(out, reports[i])
+		case i == 0 || at[i*n+j] == at[i*n+j-1]:
+			j--
+			out = append(out, events[j])
+		default:
+			i, j = i-1, j-1
+			out = append(out, min(reports[i], events[j]))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// gap finds the tap that is not among those known: where it is left out, the others are
+// closest to them.
+func gap(known, all []int64) (when int64, found bool) {
+	if len(all) <= len(known) {
+		return 0, false
+	}
+	at, least := 0, int64(math.MaxInt64)
+	for skip := range all {
+		var apart int64
+		for i, k := range known {
+			j := i
+			if i >= skip {
+				j++
+			}
+			apart += max(k-all[j], all[j]-k)
+		}
+		if apart < least {
+			at, least = skip, apart
+		}
+	}
+	return all[at], true
 }
 
 // newestChoice reports whether no later tap, nor WeChat's own word, is known by now.

@@ -117,6 +117,7 @@ CREATE TABLE IF NOT EXISTS witnesses (
   choice      VARCHAR(32) NOT NULL,
   silent      SMALLINT,             -- NULL: not known
   pairs       SMALLINT NOT NULL,    -- 1: a report and an event may be of the same tap
+  first       SMALLINT NOT NULL,    -- 1: the first that told of its tap
   recorded_at BIGINT NOT NULL,
   PRIMARY KEY (app_no, source, ref),
   INDEX witnesses_age (recorded_at),

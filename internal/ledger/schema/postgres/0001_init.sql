@@ -117,6 +117,7 @@ CREATE TABLE witnesses (
   choice      text NOT NULL,
   silent      smallint,             -- NULL: not known
   pairs       smallint NOT NULL,    -- 1: a report and an event may be of the same tap
+  first       smallint NOT NULL,    -- 1: the first that told of its tap
   recorded_at bigint NOT NULL,
   PRIMARY KEY (app_no, source, ref)
 );

@@ -118,6 +118,7 @@ CREATE TABLE witnesses (
   choice      TEXT NOT NULL,
   silent      INTEGER,             -- NULL: not known
   pairs       INTEGER NOT NULL,    -- 1: a report and an event may be of the same tap
+  first       INTEGER NOT NULL,    -- 1: the first that told of its tap
   recorded_at INTEGER NOT NULL,
   PRIMARY KEY (app_no, source, ref)
 ) WITHOUT ROWID;
