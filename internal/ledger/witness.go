@@ -401,6 +401,6 @@ func (t *txn) matchInferred(k grantKey, g *grantRow, tap int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = t.exec(`/* ledger.matchInferred */ UPDATE grant_entries SET open = 0 WHERE user_no = ? AND template_no = ? AND at = ? AND id = ?`, k.user, k.template, when, id)
+	_, err = t.exec(`/* ledger.matchInferred */ UPDATE grant_entries SET open = 0, matched_at = ? WHERE user_no = ? AND template_no = ? AND at = ? AND id = ?`, tap, k.user, k.template, when, id)
 	return true, err
 }

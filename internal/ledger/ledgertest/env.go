@@ -259,9 +259,16 @@ type Env struct {
 // Open opens the database, with an app of these settings if it is empty.
 func Open(t testing.TB, db *Database, settings hongyan.AppSettings) *Env {
 	t.Helper()
+	e := New(t, db, settings)
+	t.Cleanup(func() { e.Stop() })
+	return e
+}
+
+// New is Open for whoever calls Stop.
+func New(t TB, db *Database, settings hongyan.AppSettings) *Env {
+	t.Helper()
 	e := &Env{TB: t, DB: db, Clock: &Clock{now: Start}}
 	e.open()
-	t.Cleanup(func() { e.Stop() })
 	if len(e.Apps()) == 0 {
 		e.populate(settings)
 	}

@@ -32,10 +32,8 @@ func Model(t *testing.T, open func(testing.TB) *Database, most int) {
 		defer db.Drop()
 		db.Config.Retention = modelKept
 		settings := rapid.SampledFrom([]hongyan.AppSettings{fresh, existing}).Draw(rt, "settings")
-		e := &Env{TB: rt, DB: db, Clock: &Clock{now: Start}}
-		e.open()
+		e := New(rt, db, settings)
 		defer e.Stop()
-		e.populate(settings)
 		m := &model{Env: e, rt: rt, truth: map[pair]int64{}, slip: map[pair]int64{}, messages: map[hongyan.MessageID]*modelMessage{}, folded: map[pair]int64{}, claimed: map[hongyan.MessageID]*modelJob{}}
 		for _, u := range modelUsers {
 			for _, tmpl := range modelTemplates {

@@ -101,6 +101,7 @@ CREATE TABLE IF NOT EXISTS grant_entries (
   choice      VARCHAR(32) NOT NULL,
   ref         VARCHAR(512) NOT NULL,
   open        SMALLINT NOT NULL,    -- an inferred grant that no witness has matched yet
+  matched_at  BIGINT NOT NULL DEFAULT 0, -- of an inferred one: the tap that it turned out to be
   recorded_at BIGINT NOT NULL,
   spent       INT NOT NULL DEFAULT 0, -- by messages of the month that retention has deleted since
   PRIMARY KEY (user_no, template_no, at, id)

@@ -101,6 +101,7 @@ CREATE TABLE grant_entries (
   choice      text NOT NULL,
   ref         text NOT NULL,
   open        smallint NOT NULL,    -- an inferred grant that no witness has matched yet
+  matched_at  bigint NOT NULL DEFAULT 0, -- of an inferred one: the tap that it turned out to be
   recorded_at bigint NOT NULL,
   spent       integer NOT NULL DEFAULT 0, -- by messages of the month that retention has deleted since
   PRIMARY KEY (user_no, template_no, at, id)

@@ -102,6 +102,7 @@ CREATE TABLE grant_entries (
   choice      TEXT NOT NULL,
   ref         TEXT NOT NULL,
   open        INTEGER NOT NULL,    -- an inferred grant that no witness has matched yet
+  matched_at  INTEGER NOT NULL DEFAULT 0, -- of an inferred one: the tap that it turned out to be
   recorded_at INTEGER NOT NULL,
   spent       INTEGER NOT NULL DEFAULT 0, -- by messages of the month that retention has deleted since
   PRIMARY KEY (user_no, template_no, at, id)
