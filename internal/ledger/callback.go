@@ -149,6 +149,8 @@ func (l *Ledger) applyCallbacks(ctx context.Context) {
 // ApplyCallbacks applies every callback that is due. The server does so by itself; tests
 // call it to see the effect at once.
 func (l *Ledger) ApplyCallbacks(ctx context.Context) error {
+	l.applying.Lock() // what another call has taken is applied when this one returns
+	defer l.applying.Unlock()
 	for ctx.Err() == nil {
 		due, err := l.dueCallbacks(ctx)
 		if err != nil || len(due) == 0 {
@@ -169,6 +171,9 @@ func (l *Ledger) ApplyCallbacks(ctx context.Context) error {
 		}
 		if err := errors.Join(l.applyAll(ctx, told, (*txn).applyTold), l.applyAllSent(ctx, sent), l.applyLeft(ctx, left)); err != nil {
 			return err
+		}
+		if len(due) < callbackBatch {
+			return nil // the others are another replica's
 		}
 	}
 	return nil

@@ -96,9 +96,10 @@ type Ledger struct {
 	// delivered are the results of deliveries to webhooks.
 	delivered *committer[*deliveryOutcome]
 	// pushes are what WeChat pushes, on its way to disk; pushed says that some are there.
-	pushes *committer[*push]
-	pushed chan struct{}
-	lane   Lane
+	pushes   *committer[*push]
+	pushed   chan struct{}
+	applying sync.Mutex
+	lane     Lane
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
