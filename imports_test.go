@@ -24,11 +24,12 @@ var mayImport = map[string][]string{
 	"internal/ledger/schema":              {},
 	"internal/ledger/ledgertest":          {"", "internal/ledger", "internal/ledger/ledgertest/dbserver", "sql"},
 	"internal/ledger/ledgertest/dbserver": {"sql"},
+	"internal/outbound":                   {},
 	"internal/token":                      {"", "internal/ledger", "wechat"},
 	"internal/dispatch":                   {"", "internal/ledger", "wechat"},
 	"internal/api":                        {"", "internal/ledger", "wechat"},
 	"internal/config":                     {""},
-	"internal/server":                     {"", "wechat", "internal/api", "internal/config", "internal/dispatch", "internal/ledger", "internal/token"},
+	"internal/server":                     {"", "wechat", "internal/api", "internal/config", "internal/dispatch", "internal/ledger", "internal/outbound", "internal/token"},
 	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
 	"cmd/hongyan":                         {"internal/cli"},
 }
