@@ -61,9 +61,10 @@ func mayScan(query, step string) bool {
 		return true
 	}
 	for _, name := range []string{
-		"clearCounters",                                            // once in a template's life
+		"clearCounters",                                                                                 // once in a template's life
 		"reload ", "reloadTemplates", "reloadKeys", "reloadPauses", "reloadAudience", "enabledWebhooks", // whole tables of a few rows, into memory
 		"retainDeliveries", "dropReaders", "Webhooks", "CreateWebhook", // tables of a few rows too
+		"retainEvents", "EventsFrom", // from one end, up to a limit
 		"recount", // once a minute, over the index of what waits
 	} {
 		if strings.Contains(query, "ledger."+name) {
