@@ -54,11 +54,12 @@ func (s *server) listWebhooks(ctx context.Context, _ *none) (list[hongyan.Webhoo
 	return list[hongyan.Webhook]{Items: all}, err
 }
 
-type inWebhook struct {
+// InWebhook is the webhook in a path; exported because huma reads embedded structs only so.
+type InWebhook struct {
 	ID hongyan.WebhookID `path:"id"`
 }
 
-func (s *server) getWebhook(ctx context.Context, in *inWebhook) (hongyan.Webhook, error) {
+func (s *server) getWebhook(ctx context.Context, in *InWebhook) (hongyan.Webhook, error) {
 	w, err := s.l.Webhook(ctx, in.ID)
 	if err == nil && appsWithin(exchangeOf(ctx).key, w.Apps) != nil {
 		w, err = hongyan.Webhook{}, hongyan.Errorf(hongyan.CodeNotFound, "There is no webhook %.40s here.", string(in.ID))
@@ -74,7 +75,7 @@ type webhookUpdate struct {
 	Enabled     *bool                   `json:"enabled,omitempty"`
 }
 
-func (s *server) updateWebhook(ctx context.Context, in *inWebhook, b *webhookUpdate) (hongyan.Webhook, error) {
+func (s *server) updateWebhook(ctx context.Context, in *InWebhook, b *webhookUpdate) (hongyan.Webhook, error) {
 	if _, err := s.getWebhook(ctx, in); err != nil {
 		return hongyan.Webhook{}, err
 	}
@@ -86,21 +87,21 @@ func (s *server) updateWebhook(ctx context.Context, in *inWebhook, b *webhookUpd
 	return s.l.UpdateWebhook(ctx, in.ID, ledger.WebhookUpdate{URL: b.URL, Events: b.Events, Apps: b.Apps, Description: b.Description, Enabled: b.Enabled})
 }
 
-func (s *server) deleteWebhook(ctx context.Context, in *inWebhook) error {
+func (s *server) deleteWebhook(ctx context.Context, in *InWebhook) error {
 	if _, err := s.getWebhook(ctx, in); err != nil {
 		return err
 	}
 	return s.l.DeleteWebhook(ctx, in.ID)
 }
 
-func (s *server) rotateWebhookSecret(ctx context.Context, in *inWebhook) (hongyan.Webhook, error) {
+func (s *server) rotateWebhookSecret(ctx context.Context, in *InWebhook) (hongyan.Webhook, error) {
 	if _, err := s.getWebhook(ctx, in); err != nil {
 		return hongyan.Webhook{}, err
 	}
 	return s.l.RotateWebhookSecret(ctx, in.ID)
 }
 
-func (s *server) testWebhook(ctx context.Context, in *inWebhook) (hongyan.Delivery, error) {
+func (s *server) testWebhook(ctx context.Context, in *InWebhook) (hongyan.Delivery, error) {
 	if _, err := s.getWebhook(ctx, in); err != nil {
 		return hongyan.Delivery{}, err
 	}
@@ -108,7 +109,7 @@ func (s *server) testWebhook(ctx context.Context, in *inWebhook) (hongyan.Delive
 }
 
 type inDeliveries struct {
-	inWebhook
+	InWebhook
 	Status hongyan.DeliveryState `query:"status" enum:"pending,delivered,failed"`
 	Event  hongyan.EventID       `query:"event" maxLength:"64" doc:"Only of this event."`
 	Type   hongyan.EventType     `query:"type" maxLength:"64" doc:"Only of this event type."`
@@ -116,7 +117,7 @@ type inDeliveries struct {
 }
 
 func (s *server) listDeliveries(ctx context.Context, in *inDeliveries) (list[hongyan.Delivery], error) {
-	if _, err := s.getWebhook(ctx, &in.inWebhook); err != nil {
+	if _, err := s.getWebhook(ctx, &in.InWebhook); err != nil {
 		return list[hongyan.Delivery]{}, err
 	}
 	items, next, err := s.l.Deliveries(ctx, in.ID, ledger.DeliveryFilter{Status: in.Status, Event: in.Event, Type: in.Type, Limit: in.Limit, Cursor: in.Cursor})
@@ -124,12 +125,12 @@ func (s *server) listDeliveries(ctx context.Context, in *inDeliveries) (list[hon
 }
 
 type inDelivery struct {
-	inWebhook
+	InWebhook
 	Delivery hongyan.DeliveryID `path:"delivery"`
 }
 
 func (s *server) resendDelivery(ctx context.Context, in *inDelivery) (hongyan.Delivery, error) {
-	if _, err := s.getWebhook(ctx, &in.inWebhook); err != nil {
+	if _, err := s.getWebhook(ctx, &in.InWebhook); err != nil {
 		return hongyan.Delivery{}, err
 	}
 	return s.l.ResendDelivery(ctx, in.ID, in.Delivery)
