@@ -92,8 +92,10 @@ func (h *hooked) until(w hongyan.Webhook, what string, ok func(hongyan.Delivery)
 }
 
 func delivered(d hongyan.Delivery) bool { return d.Status == hongyan.DeliveryDelivered }
-func tried(n int) func(hongyan.Delivery) bool {
-	return func(d hongyan.Delivery) bool { return d.Attempts == n && d.Error != "" }
+
+// tried: a try is on disk, and what it came to.
+func tried(n, status int) func(hongyan.Delivery) bool {
+	return func(d hongyan.Delivery) bool { return d.Attempts == n && d.Error != "" && d.HTTPStatus == status }
 }
 
 // receiver keeps what is posted to it and answers as told, 204 once it is told no more.
@@ -203,15 +205,15 @@ func TestWebhookRetries(t *testing.T) {
 			t.Errorf("try %d: again in %v, want %v to %v", d.Attempts, wait, least, most)
 		}
 	}
-	d := h.until(w, "tried", tried(1))
+	d := h.until(w, "tried", tried(1, 500))
 	within(d, 4*time.Second, 6*time.Second)
 	if d.HTTPStatus != 500 || len(d.Response) != hongyan.MaxWebhookResponse {
 		t.Errorf("answer: %d, %d bytes", d.HTTPStatus, len(d.Response))
 	}
 	h.Clock.Advance(6 * time.Second)
-	within(h.until(w, "tried again", tried(2)), 10*time.Minute, 10*time.Minute)
+	within(h.until(w, "tried again", tried(2, 503)), 10*time.Minute, 10*time.Minute)
 	h.Clock.Advance(10 * time.Minute)
-	if d = h.until(w, "tried a third time", tried(3)); !strings.Contains(d.Error, "redirects") {
+	if d = h.until(w, "tried a third time", tried(3, 302)); !strings.Contains(d.Error, "redirects") {
 		t.Errorf("error: %q", d.Error)
 	}
 	h.Clock.Advance(6 * time.Minute)
@@ -263,7 +265,7 @@ func TestWebhookNotPublic(t *testing.T) {
 	h, r := newHooked(t), newReceiver(t)
 	w := h.hook(r.URL)
 	h.happen(1)
-	if d := h.until(w, "tried", tried(1)); !strings.Contains(d.Error, "outbound-allow") || d.HTTPStatus != 0 || strings.Contains(d.Error, "http://") {
+	if d := h.until(w, "tried", tried(1, 0)); !strings.Contains(d.Error, "outbound-allow") || d.HTTPStatus != 0 || strings.Contains(d.Error, "http://") {
 		t.Errorf("error: %q", d.Error)
 	}
 	if len(r.posts) != 0 {
