@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,18 +70,21 @@ func TestStreamResume(t *testing.T) {
 	}
 	// One that has seen no event yet can come again too.
 	s = w.open(client.EventFilter{App: w.appID()}, "")
-	first := make(chan hongyan.EventID)
-	go func() {
-		_, _ = s.Next()
-		first <- s.LastID()
-	}()
 	w.happen(1)
-	if id := <-first; id == "" {
-		t.Error("no place to go on from")
+	if _, err := s.Next(); err != nil || s.LastID() == "" {
+		t.Errorf("no place to go on from: %v", err)
 	}
 	// Many, in order, while they happen.
 	s = w.open(client.EventFilter{Types: []hongyan.EventPattern{"user.erased"}}, "")
-	go w.happen(700)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := range 700 {
+			if err := w.l.Announce(context.Background(), hongyan.EventUserErased, w.appID(), i); err != nil {
+				t.Errorf("announce: %v", err)
+			}
+		}
+	})
+	defer all.Wait()
 	for i, got := range read(t, s, 700) {
 		if got != fmt.Sprint(i) {
 			t.Fatalf("event %d is %s", i, got)
