@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,6 +44,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Version is this program's, told by /healthz.
 	Version string
+	// Stopping is closed when the server stops: streams, which would go on for ever, end then.
+	Stopping <-chan struct{}
 }
 
 // server is the API: its configuration and its routes.
@@ -55,6 +58,7 @@ type server struct {
 	api     huma.API
 	spec    spec
 	library library
+	streams atomic.Int64 // readers of the stream of events
 }
 
 // New makes the handler of the API.

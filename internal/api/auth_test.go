@@ -42,6 +42,7 @@ func TestUnauthorized(t *testing.T) {
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	close(w.stopping) // a stream would not end
 	s, err := newServer(Config{Ledger: w.l, AdminKey: adminKey})
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,8 @@ var specTags = []*huma.Tag{
 	{Name: "users", Description: "Who logged in."},
 	{Name: "grants", Description: "Who may be sent what: each accept is one message."},
 	{Name: "messages", Description: "Sending, and what became of it."},
+	{Name: "events", Description: "What happened, as it is recorded for whoever subscribed: webhooks, and readers of the stream."},
+	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},
 	{Name: "keys", Description: "API keys."},
 	{Name: "reference", Description: "What codes mean."},
 }
@@ -116,6 +118,7 @@ func (s *server) describe() (err error) {
 	doc := s.api.OpenAPI()
 	s.describeRaw(submitRoute, reflect.TypeFor[hongyan.Submission](), reflect.TypeFor[hongyan.Message]())
 	s.describeRaw(batchRoute, reflect.TypeFor[batchRequest](), reflect.TypeFor[batchResult]())
+	s.describeStream()
 	submit := operationOf(doc, submitRoute)
 	submit.Parameters = append(submit.Parameters, &huma.Param{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=N waits up to N seconds, at most 30."})
 	submit.Responses["200"] = &huma.Response{Description: "A duplicate, or a dry run", Content: submit.Responses["202"].Content}

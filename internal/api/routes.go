@@ -55,6 +55,27 @@ func (s *server) routes() {
 	post(s, route{"POST /v1/messages/{id}/resolve", "resolve-message", "messages", sendsOrMngs, "Settle an uncertain message", 0,
 		"delivered spends its grant, failed returns it, queued sends it again though the user may get it twice."}, s.resolveMessage)
 
+	get(s, route{"GET /v1/events", "list-events", "events", reads, "List events, newest first", 0,
+		"Recorded is only what a webhook or a reader of the stream subscribed to. A page may be short, even empty, while there is a next_cursor."}, s.listEvents)
+	s.mux.HandleFunc(streamRoute.on, s.guard(streamRoute.scopes, s.streamEvents))
+	get(s, route{"GET /v1/event-types", "list-event-types", "events", anyKey, "List the event types", 0, ""}, s.listEventTypes)
+
+	create(s, route{"POST /v1/webhooks", "create-webhook", "webhooks", manages, "Add a webhook", 201,
+		"The secret is in this answer and nowhere else."}, s.createWebhook, s.replayWebhook)
+	get(s, route{"GET /v1/webhooks", "list-webhooks", "webhooks", manages, "List the webhooks", 0, ""}, s.listWebhooks)
+	get(s, route{"GET /v1/webhooks/{id}", "get-webhook", "webhooks", manages, "Read a webhook", 0, ""}, s.getWebhook)
+	post(s, route{"PATCH /v1/webhooks/{id}", "update-webhook", "webhooks", manages, "Change a webhook", 0,
+		"Only what is given changes. enabled: true ends a disabling, whatever its reason; what waited is posted then."}, s.updateWebhook)
+	remove(s, route{"DELETE /v1/webhooks/{id}", "delete-webhook", "webhooks", manages, "Delete a webhook", 0, "What waits for it is dropped."}, s.deleteWebhook)
+	get(s, route{"POST /v1/webhooks/{id}/rotate-secret", "rotate-webhook-secret", "webhooks", manages, "Make a new secret", 0,
+		"The secret is in this answer and nowhere else. For 24 hours deliveries are signed with the one before, too."}, s.rotateWebhookSecret)
+	get(s, route{"POST /v1/webhooks/{id}/test", "test-webhook", "webhooks", manages, "Send a webhook.test event", 202,
+		"It goes through the queue as every event does; read the delivery to see what became of it."}, s.testWebhook)
+	get(s, route{"GET /v1/webhooks/{id}/deliveries", "list-deliveries", "webhooks", manages, "List a webhook's deliveries, newest first", 0,
+		"A page may be short, even empty, while there is a next_cursor."}, s.listDeliveries)
+	get(s, route{"POST /v1/webhooks/{id}/deliveries/{delivery}/resend", "resend-delivery", "webhooks", manages, "Make a delivery again", 202,
+		"Whatever it came to, and with all its tries."}, s.resendDelivery)
+
 	create(s, route{"POST /v1/keys", "create-key", "keys", manages, "Make an API key", 201, "The key itself is in this answer and nowhere else."}, s.createKey, s.replayKey)
 	get(s, route{"GET /v1/keys", "list-keys", "keys", manages, "List the API keys", 0, ""}, s.listKeys)
 	remove(s, route{"DELETE /v1/keys/{id}", "revoke-key", "keys", manages, "Revoke an API key", 0, ""}, s.revokeKey)

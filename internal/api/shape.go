@@ -102,6 +102,7 @@ var otherNames = map[string][]string{
 	"values": {"data"}, "params": {"data"}, "content": {"data"}, "items": {"messages", "reports"}, "kidlist": {"kids"}, "keywords": {"kids"},
 	"scenedesc": {"scene_desc"}, "jscode": {"code"}, "event": {"choice"}, "result": {"choice"}, "amount": {"delta"}, "count": {"delta"},
 	"note": {"reason", "detail"}, "message": {"messages"}, "dryrun": {"dry_run"}, "permissions": {"scopes"}, "scope": {"scopes"}, "appids": {"apps"},
+	"endpoint": {"url"}, "targeturl": {"url"}, "types": {"events"}, "eventtypes": {"events"}, "enabledevents": {"events"}, "disabled": {"enabled"}, "active": {"enabled"},
 }
 
 // rightName finds the field that a wrong name stands for, "" where none comes near.

@@ -41,6 +41,8 @@ type world struct {
 	admin  *client.Client
 	tokens *tokenSource
 	logs   *logBuffer
+	// stopping ends streams when a test closes it.
+	stopping chan struct{}
 
 	app      sandbox.App
 	template sandbox.NewTemplate // of the app, known to the ledger
@@ -69,7 +71,7 @@ func newWorld(t *testing.T) *world {
 
 func emptyWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, logs: &logBuffer{}}
+	w := &world{t: t, logs: &logBuffer{}, stopping: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.l = openLedger(t)
 	w.box = sandbox.New(sandbox.Config{})
@@ -79,7 +81,7 @@ func emptyWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.tokens = &tokenSource{l: w.l, wx: wx, have: make(map[string]string)}
-	h, err := New(Config{Ledger: w.l, WeChat: wx, Tokens: w.tokens, AdminKey: adminKey, Logger: log, Version: "v0-test"})
+	h, err := New(Config{Ledger: w.l, WeChat: wx, Tokens: w.tokens, AdminKey: adminKey, Logger: log, Version: "v0-test", Stopping: w.stopping})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "halt": halt, "demo": demo, "exits": exits,
+			"start": start, "await": await, "halt": halt, "demo": demo, "exits": exits,
 			"post": request, "get": request, "capture": capture, "taken": taken, "mode": mode, "times": times,
 		},
 		Setup: func(e *testscript.Env) error {
@@ -94,15 +94,27 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: start NAME PATTERN COMMAND…")
 	}
-	pattern := regexp.MustCompile("(?m)" + args[1])
 	p := launch(ts, args[0], args[2:])
+	p.await(ts, args[0], args[1])
+}
+
+// await NAME PATTERN: waits until the output of a process that was started matches.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await NAME PATTERN")
+	}
+	ts.Value(running{}).(map[string]*process)[args[0]].await(ts, args[0], args[1])
+}
+
+func (p *process) await(ts *testscript.TestScript, name, want string) {
+	pattern := regexp.MustCompile("(?m)" + want)
 	deadline := time.After(patience)
 	for {
 		text, grown := p.out.text()
 		if m := pattern.FindStringSubmatch(text); m != nil {
-			for i, name := range pattern.SubexpNames() {
-				if name != "" {
-					ts.Setenv(name, m[i])
+			for i, group := range pattern.SubexpNames() {
+				if group != "" {
+					ts.Setenv(group, m[i])
 				}
 			}
 			return
@@ -110,9 +122,9 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		select {
 		case <-grown:
 		case <-p.done:
-			ts.Fatalf("%s ended early:\n%s", args[0], text)
+			ts.Fatalf("%s ended early:\n%s", name, text)
 		case <-deadline:
-			ts.Fatalf("%s is not ready:\n%s", args[0], text)
+			ts.Fatalf("%s is not ready:\n%s", name, text)
 		}
 	}
 }
@@ -150,7 +162,7 @@ func environment(ts *testscript.TestScript) []string {
 		}
 	}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "WORK", "GOCOVERDIR",
-		"HONGYAN_LISTEN", "HONGYAN_DATA", "HONGYAN_LOG_LEVEL", "HONGYAN_LOG_FORMAT", "HONGYAN_ADMIN_KEY", "HONGYAN_WECHAT_URL", "HONGYAN_CONFIG"} {
+		"HONGYAN_LISTEN", "HONGYAN_DATA", "HONGYAN_LOG_LEVEL", "HONGYAN_LOG_FORMAT", "HONGYAN_ADMIN_KEY", "HONGYAN_WECHAT_URL", "HONGYAN_CONFIG", "HONGYAN_API", "HONGYAN_API_KEY"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

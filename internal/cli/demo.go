@@ -97,8 +97,9 @@ func exists(path string) bool {
 func (c *demoCmd) config(dir, sandboxURL string) config.Config {
 	return config.Config{
 		Data: dir, Listen: c.Listen, WeChatURL: sandboxURL, Senders: config.DefaultSenders,
-		RetainMessagesDays: config.DefaultRetainMessagesDays, RetainDataDays: config.DefaultRetainDataDays,
-		LogLevel: c.LogLevel, LogFormat: c.LogFormat, StopTimeout: config.DefaultStopTimeout,
+		RetainMessagesDays: config.DefaultRetainMessagesDays, RetainDataDays: config.DefaultRetainDataDays, RetainEventsDays: config.DefaultRetainEventsDays,
+		OutboundAllow: []string{"127.0.0.0/8", "::1/128"}, // a demo's webhooks are on the same machine
+		LogLevel:      c.LogLevel, LogFormat: c.LogFormat, StopTimeout: config.DefaultStopTimeout,
 	}
 }
 

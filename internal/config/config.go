@@ -40,8 +40,11 @@ type Config struct {
 	WeChatProxy       string `name:"wechat-proxy" help:"HTTP proxy for calls to WeChat, for a fixed egress IP."`
 	Senders           int    `name:"senders" default:"64" help:"Calls to WeChat at once, per app."`
 
+	OutboundAllow []string `name:"outbound-allow" help:"CIDR ranges that webhooks may be in though they are not public, such as 10.0.0.0/8; none by default."`
+
 	RetainMessagesDays int `name:"retain-messages-days" default:"90" help:"Days that a message stays after its last change, once it is accepted, delivered, undelivered, failed, canceled or expired. 0: for ever. What may still change is never deleted, uncertain messages among it."`
 	RetainDataDays     int `name:"retain-data-days" default:"30" help:"Days that the data of such a message stays in it; afterwards it says data_erased. 0: as long as the message."`
+	RetainEventsDays   int `name:"retain-events-days" default:"7" help:"Days that events and their deliveries to webhooks stay. 0: for ever."`
 
 	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn, error."`
 	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"text or json, on standard error."`
@@ -71,9 +74,11 @@ func (c *Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %q is not host:port", c.Listen)
 	}
-	for _, p := range c.TrustedProxies {
-		if _, err := netip.ParsePrefix(p); err != nil {
-			bad("trusted-proxies: %q is not a CIDR range such as 10.0.0.0/8", p)
+	for name, ranges := range map[string][]string{"trusted-proxies": c.TrustedProxies, "outbound-allow": c.OutboundAllow} {
+		for _, p := range ranges {
+			if _, err := netip.ParsePrefix(p); err != nil {
+				bad("%s: %q is not a CIDR range such as 10.0.0.0/8", name, p)
+			}
 		}
 	}
 	if c.AdminKey != "" && len(c.AdminKey) < MinAdminKey {
@@ -91,7 +96,7 @@ func (c *Config) Check() error {
 	if c.Senders < 1 || c.Senders > 1024 {
 		bad("senders: %d is not between 1 and 1024", c.Senders)
 	}
-	for name, days := range map[string]int{"retain-messages-days": c.RetainMessagesDays, "retain-data-days": c.RetainDataDays} {
+	for name, days := range map[string]int{"retain-messages-days": c.RetainMessagesDays, "retain-data-days": c.RetainDataDays, "retain-events-days": c.RetainEventsDays} {
 		if days < 0 || days > MaxRetainDays {
 			bad("%s: %d is not between 0 (for ever) and %d", name, days, MaxRetainDays)
 		}
@@ -156,5 +161,6 @@ const (
 	DefaultSenders            = 64
 	DefaultRetainMessagesDays = 90
 	DefaultRetainDataDays     = 30
+	DefaultRetainEventsDays   = 7
 	DefaultStopTimeout        = 10 * time.Second
 )

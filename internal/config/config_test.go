@@ -60,6 +60,10 @@ func TestFields(t *testing.T) {
 			if f.Default != strconv.Itoa(config.DefaultRetainDataDays) {
 				t.Errorf("retain-data-days: the tag says %s, the constant %d", f.Default, config.DefaultRetainDataDays)
 			}
+		case "retain-events-days":
+			if f.Default != strconv.Itoa(config.DefaultRetainEventsDays) {
+				t.Errorf("retain-events-days: the tag says %s, the constant %d", f.Default, config.DefaultRetainEventsDays)
+			}
 		case "stop-timeout":
 			if f.Default != config.DefaultStopTimeout.String() {
 				t.Errorf("stop-timeout: the tag says %s, the constant %s", f.Default, config.DefaultStopTimeout)
@@ -214,12 +218,12 @@ func TestCheck(t *testing.T) {
 	}
 	bad := config.Config{DB: "oracle:x", Listen: "nowhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
 		WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
-		RetainMessagesDays: -1, RetainDataDays: 40_000}
+		RetainMessagesDays: -1, RetainDataDays: 40_000, RetainEventsDays: -1, OutboundAllow: []string{"10.0.0.1"}}
 	err := bad.Check()
 	if err == nil {
 		t.Fatal("a bad one passed")
 	}
-	for _, w := range []string{"db:", "listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:"} {
+	for _, w := range []string{"db:", "listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:"} {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("not reported: %s\n%v", w, err)
 		}

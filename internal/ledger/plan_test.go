@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -60,8 +61,10 @@ func mayScan(query, step string) bool {
 		return true
 	}
 	for _, name := range []string{
-		"clearCounters",                                            // once in a template's life
-		"reload ", "reloadTemplates", "reloadKeys", "reloadPauses", // whole tables of a few rows, into memory
+		"clearCounters",                                                                                                                                    // once in a template's life
+		"reload ", "reloadTemplates", "reloadKeys", "reloadPauses", "reloadAudience", "enabledWebhooks", "reloadCallbacks", "reloadScenes", "eraseWaiting", // whole tables of a few rows, into memory
+		"retainDeliveries", "dropReaders", "Webhooks", "CreateWebhook", // tables of a few rows too
+		"retainEvents", "EventsFrom", // from one end, up to a limit
 		"recount", // once a minute, over the index of what waits
 	} {
 		if strings.Contains(query, "ledger."+name) {
@@ -82,7 +85,7 @@ func planLedger(t *testing.T) *Ledger {
 	}
 	var ahead atomic.Int64
 	l, err := Open(context.Background(), Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "hongyan.db"), MasterKey: key,
-		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, Retention: Retention{Messages: 48 * time.Hour, Data: 24 * time.Hour}})
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, Retention: Retention{Messages: 48 * time.Hour, Data: 24 * time.Hour, Events: 24 * time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +130,7 @@ func planLedger(t *testing.T) *Ledger {
 		l.RecordAttempt(jobs[0], hongyan.Outcome{Class: class, Errcode: 43101, StartedAt: time.Now()})
 		<-settled
 	}
+	must(useEvents(ctx, l))
 	must(l.Sweep(ctx))
 	must(l.purge(ctx))
 	// The data of what has ended goes first, then the messages, and what waits is put aside.
@@ -139,6 +143,50 @@ func planLedger(t *testing.T) *Ledger {
 		t.Fatalf("retention did nothing: %+v", s)
 	}
 	return l
+}
+
+// useEvents uses what events and their deliveries use.
+func useEvents(ctx context.Context, l *Ledger) error {
+	w, err := l.CreateWebhook(ctx, hongyan.Webhook{URL: "https://x.example", Events: []hongyan.EventPattern{"*"}}, nil)
+	if err != nil {
+		return err
+	}
+	f := EventFilter{App: "a", Types: []hongyan.EventPattern{"message.*"}, Since: time.UnixMilli(1)}
+	if err := l.ListenTo(ctx, f); err != nil {
+		return err
+	}
+	if err := l.Announce(ctx, hongyan.EventUserErased, "a", 1); err != nil {
+		return err
+	}
+	if _, err := l.TestWebhook(ctx, w.ID); err != nil {
+		return err
+	}
+	due, _, err := l.DueDeliveries(ctx)
+	if err != nil || len(due) != 1 {
+		return fmt.Errorf("due: %v, %w", due, err)
+	}
+	jobs, err := l.ClaimDeliveries(ctx, map[int64]int{due[0]: 1})
+	if err != nil || len(jobs) != 1 {
+		return fmt.Errorf("claimed %d: %w", len(jobs), err)
+	}
+	settled := make(chan struct{})
+	l.RecordDelivery(jobs[0], DeliveryResult{Error: "x"}, func() { close(settled) })
+	<-settled
+	if _, err := l.ResendDelivery(ctx, w.ID, jobs[0].ID); err != nil {
+		return err
+	}
+	for _, use := range []func() error{
+		func() error { _, _, err := l.Events(ctx, f); return err },
+		func() error { _, _, err := l.Deliveries(ctx, w.ID, DeliveryFilter{Type: "x"}); return err },
+		func() error { _, _, _, err := l.EventsAfter(ctx, EventPlace{}, f); return err },
+		func() error { _, err := l.EventsFrom(ctx, ""); return err },
+		func() error { _, err := l.EventsFrom(ctx, "evt_01ARZ3NDEKTSV4RRFFQ69G5FAV"); return err },
+	} {
+		if err := use(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TestMySQLRecount: a condition on the state itself would read the whole table there.

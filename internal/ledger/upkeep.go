@@ -280,6 +280,10 @@ func (l *Ledger) voidOldLeases(ctx context.Context) error {
 	return err
 }
 
+// Purge deletes keys, witnesses and readers that have had their day. The server does so by
+// itself; tests that move the clock call it to see the effect at once.
+func (l *Ledger) Purge(ctx context.Context) error { return l.purge(ctx) }
+
 // purge deletes what has had its day, a batch at a time, and folds the index by user.
 func (l *Ledger) purge(ctx context.Context) error {
 	now := ms(l.Now())

@@ -152,7 +152,7 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	p.cmd = exec.Command(bin, "serve", "--data", p.dir, "--listen", p.addr, "--wechat-url", p.wechat, "--senders", fmt.Sprint(p.senders))
-	p.cmd.Env = append(os.Environ(), "HONGYAN_ADMIN_KEY="+adminKey)
+	p.cmd.Env = append(os.Environ(), "HONGYAN_ADMIN_KEY="+adminKey, "HONGYAN_OUTBOUND_ALLOW=127.0.0.0/8")
 	if p.db != "" {
 		p.cmd.Env = append(p.cmd.Env, "HONGYAN_DB="+p.db, "HONGYAN_MASTER_KEY="+masterKey)
 	}

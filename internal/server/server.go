@@ -23,6 +23,7 @@ import (
 	"github.com/hongyan-push/hongyan/internal/config"
 	"github.com/hongyan-push/hongyan/internal/dispatch"
 	"github.com/hongyan-push/hongyan/internal/ledger"
+	"github.com/hongyan-push/hongyan/internal/outbound"
 	"github.com/hongyan-push/hongyan/internal/token"
 	"github.com/hongyan-push/hongyan/wechat"
 )
@@ -41,9 +42,12 @@ type Server struct {
 	log      *slog.Logger
 	ledger   *ledger.Ledger
 	dispatch *dispatch.Dispatcher
+	webhooks *dispatch.Webhooks
+	outbound *http.Client // to webhooks
 	clients  []*wechat.Client
 	listener net.Listener
 	http     *http.Server
+	stopping chan struct{} // closed when the stop begins
 }
 
 // New opens the database, binds the listener and builds the parts. Run starts them; Close
@@ -55,7 +59,7 @@ func New(ctx context.Context, cfg config.Config, opt Options) (*Server, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: opt.Logger}
+	s := &Server{cfg: cfg, log: opt.Logger, stopping: make(chan struct{})}
 	if err := s.build(ctx, opt); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -71,7 +75,7 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if s.ledger, err = ledger.Open(ctx, ledger.Config{DB: s.cfg.Database(), MasterKey: key, Now: opt.Now, Clock: opt.Clock, Logger: opt.Logger,
-		Retention: ledger.Retention{Messages: days(s.cfg.RetainMessagesDays), Data: days(s.cfg.RetainDataDays)}}); err != nil {
+		Retention: ledger.Retention{Messages: days(s.cfg.RetainMessagesDays), Data: days(s.cfg.RetainDataDays), Events: days(s.cfg.RetainEventsDays)}}); err != nil {
 		return err
 	}
 	opt.Now = s.ledger.Now
@@ -91,9 +95,18 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	own, err := netip.ParseAddrPort(s.listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.outbound = outbound.New(outbound.Config{Allow: prefixes(s.cfg.OutboundAllow), Own: []netip.AddrPort{own}})
+	s.webhooks, err = dispatch.NewWebhooks(dispatch.WebhooksConfig{Ledger: s.ledger, Client: s.outbound, UserAgent: "hongyan/" + opt.Version, Now: opt.Clock, Logger: opt.Logger})
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Config{
 		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Logger: opt.Logger, Now: opt.Now,
-		Metrics: s.metrics(tokens), TrustedProxies: prefixes(s.cfg.TrustedProxies), Version: opt.Version,
+		Metrics: s.metrics(tokens), TrustedProxies: prefixes(s.cfg.TrustedProxies), Version: opt.Version, Stopping: s.stopping,
 	})
 	if err != nil {
 		return err
@@ -134,6 +147,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var below, way errgroup.Group
 	below.Go(func() error { return s.ledger.Run(ledgerCtx) })
 	way.Go(func() error { return s.dispatch.Run(dispatchCtx) })
+	way.Go(func() error { return s.webhooks.Run(dispatchCtx) })
 	front, ctx := errgroup.WithContext(ctx)
 	front.Go(func() error {
 		err := s.http.Serve(s.listener)
@@ -143,6 +157,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve: %w", err)
 	})
 	<-ctx.Done()
+	close(s.stopping)
 	s.dispatch.Stop()
 	// Requests that wait for a message's result would hold the stop up; they are cut after a moment.
 	shut, cancel := context.WithTimeout(keep, min(2*time.Second, s.cfg.StopTimeout))
@@ -164,6 +179,9 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.clients = nil
+	if s.outbound != nil {
+		s.outbound.CloseIdleConnections()
+	}
 	if s.listener != nil {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
@@ -182,6 +200,7 @@ func (s *Server) metrics(tokens *token.Source) http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reg.MustRegister(s.dispatch.Collectors()...)
+	reg.MustRegister(s.webhooks.Collectors()...)
 	reg.MustRegister(&gauges{ledger: s.ledger, tokens: tokens})
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }

@@ -166,6 +166,22 @@ func (s *Source) fly(ctx context.Context, a *app, f *flight, id hongyan.AppID, r
 
 // Refused takes a token out of use, if it is still the current one.
 func (s *Source) Refused(ctx context.Context, appID, token string, errcode int) error {
+	c := s.drop(appID, token)
+	if c == nil || !s.cfg.Now().Before(c.expires) {
+		return nil
+	}
+	s.earlyDeaths.Add(1)
+	s.cfg.Logger.WarnContext(ctx, "access token died early: another program may fetch tokens for this app, or its AppSecret was reset",
+		"appid", appID, "errcode", errcode, "fetched_at", c.fetchedAt, "expires_at", c.expires)
+	// The call goes on with another token whether or not somebody hears of it.
+	if err := s.cfg.Ledger.Announce(ctx, hongyan.EventTokenClobbered, hongyan.AppID(appID), clobbered{errcode, c.fetchedAt, c.expires}); err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "event not recorded", "appid", appID, "err", err)
+	}
+	return nil
+}
+
+// drop ends the current token if it is this one, and answers it.
+func (s *Source) drop(appID, token string) *current {
 	a := s.app(appID)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -173,15 +189,16 @@ func (s *Source) Refused(ctx context.Context, appID, token string, errcode int) 
 	if token == "" || c == nil || c.token != token {
 		return nil
 	}
-	now := s.cfg.Now()
-	a.refused, a.refusedAt = token, now
+	a.refused, a.refusedAt = token, s.cfg.Now()
 	a.current.Store(nil)
-	if now.Before(c.expires) {
-		s.earlyDeaths.Add(1)
-		s.cfg.Logger.WarnContext(ctx, "access token died early: another program may fetch tokens for this app, or its AppSecret was reset",
-			"appid", appID, "errcode", errcode, "fetched_at", c.fetchedAt, "expires_at", c.expires)
-	}
-	return nil
+	return c
+}
+
+// clobbered is the data of the event that says that a token died early.
+type clobbered struct {
+	Errcode   int       `json:"errcode"`
+	FetchedAt time.Time `json:"fetched_at"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // obtain reads the shared token, or fetches one as the only process that does.
