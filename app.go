@@ -43,6 +43,8 @@ type AppSettings struct {
 	DialogReject DialogReject `json:"dialog_reject,omitempty" enum:"keep,void" doc:"What a reject in the dialog does to banked grants. Default keep."`
 	// GrantSources says which witnesses of a tap count.
 	GrantSources GrantSources `json:"grant_sources,omitempty" enum:"both,events,reports" doc:"Which witnesses of a tap count: both (default; one tap told twice counts once), WeChat's events alone, or reports alone."`
+	// MP opens /mp/v1 to the app's phones.
+	MP Switch `json:"mp,omitempty" enum:"off,on" doc:"Whether the mini program itself may call /mp/v1. Default off."`
 	// OnlyOpenIDs is a staging guard: if it is not empty, nothing is sent to anybody else.
 	OnlyOpenIDs []OpenID `json:"only_openids,omitempty" maxItems:"1000" doc:"If not empty, messages to any other openid are refused."`
 	// MiniprogramState is the default of messages that name none.
@@ -74,6 +76,15 @@ type DialogReject string
 const (
 	DialogRejectKeep DialogReject = "keep"
 	DialogRejectVoid DialogReject = "void"
+)
+
+// Switch is a setting that is on or off.
+type Switch string
+
+// The positions of a switch.
+const (
+	SwitchOff Switch = "off"
+	SwitchOn  Switch = "on"
 )
 
 // GrantSources is the setting of [AppSettings.GrantSources].
@@ -112,6 +123,7 @@ func (s AppSettings) Check() error {
 	choice(&fields, "/settings/token_mode", string(s.TokenMode), "stable", "legacy", "none")
 	choice(&fields, "/settings/history", string(s.History), "existing", "new")
 	choice(&fields, "/settings/dialog_reject", string(s.DialogReject), "keep", "void")
+	choice(&fields, "/settings/mp", string(s.MP), "off", "on")
 	choice(&fields, "/settings/grant_sources", string(s.GrantSources), "both", "events", "reports")
 	choice(&fields, "/settings/miniprogram_state", s.MiniprogramState, miniprogramStates...)
 	choice(&fields, "/settings/on_busy", string(s.OnBusy), "retry", "uncertain")

@@ -66,6 +66,8 @@ const (
 	CodeInvalidPage        Code = "invalid_page"
 	CodeSensitiveWord      Code = "sensitive_word"
 	CodeUserLimited        Code = "user_limited"
+	CodeMPDisabled         Code = "mp_disabled"
+	CodeInvalidReports     Code = "invalid_reports"
 	CodeSessionExpired     Code = "session_expired"
 	CodeUndelivered        Code = "undelivered"
 	CodeSentEvent          Code = "sent_event"

@@ -58,6 +58,7 @@ type server struct {
 	api     huma.API
 	spec    spec
 	library library
+	limits  mpLimits
 	streams atomic.Int64 // readers of the stream of events
 }
 
@@ -87,7 +88,7 @@ func newServer(cfg Config) (*server, error) {
 	if cfg.Now == nil && cfg.Ledger != nil {
 		cfg.Now = cfg.Ledger.Now
 	}
-	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux()}
+	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits()}
 	if cfg.AdminKey != "" {
 		s.admin = sha256.Sum256([]byte(cfg.AdminKey))
 	}

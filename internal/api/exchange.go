@@ -26,6 +26,7 @@ type exchange struct {
 	log   *slog.Logger
 	route string
 	key   hongyan.APIKey
+	phone ledger.MPSession // of a request to /mp/v1
 	// idem is the request's Idempotency-Key, for the ledger to remember with what it creates.
 	idem   *ledger.Idempotency
 	status int

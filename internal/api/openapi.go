@@ -43,10 +43,12 @@ func newHuma(s *server) huma.API {
 		problemType: {Schema: registry.Schema(reflect.TypeFor[problem](), true, "")}}}
 	return huma.NewAPI(huma.Config{
 		OpenAPI: &huma.OpenAPI{
-			OpenAPI:    "3.1.0",
-			Info:       &huma.Info{Title: "Hongyan", Version: apiVersion, Description: specIntro},
-			Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{"apiKey": {Type: "http", Scheme: "bearer", Description: "An API key; x-scopes of an operation lists the scopes of which it needs one."}}},
-			Tags:       specTags,
+			OpenAPI: "3.1.0",
+			Info:    &huma.Info{Title: "Hongyan", Version: apiVersion, Description: specIntro},
+			Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
+				"apiKey":  {Type: "http", Scheme: "bearer", Description: "An API key; x-scopes of an operation lists the scopes of which it needs one."},
+				"session": {Type: "http", Scheme: "bearer", Description: "A mini program's session, of POST /mp/v1/session or of your own back end's POST /v1/apps/{appid}/sessions."}}},
+			Tags: specTags,
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
 		DefaultFormat: "application/json",
@@ -64,6 +66,8 @@ var specTags = []*huma.Tag{
 	{Name: "library", Description: "WeChat's public template library."},
 	{Name: "users", Description: "Who logged in."},
 	{Name: "grants", Description: "Who may be sent what: each accept is one message."},
+	{Name: "scenes", Description: "Moments of the mini program at which it asks for subscriptions."},
+	{Name: "mp", Description: "What phones call: off until the app's setting mp is on. They show a session, not an API key."},
 	{Name: "messages", Description: "Sending, and what became of it."},
 	{Name: "events", Description: "What happened, as it is recorded for whoever subscribed: webhooks, and readers of the stream."},
 	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},

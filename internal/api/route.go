@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -34,7 +35,16 @@ var (
 	readsOrSends = scopes{hongyan.ScopeRead, hongyan.ScopeSend}
 	sendsOrMngs  = scopes{hongyan.ScopeSend, hongyan.ScopeManage}
 	readsOrMngs  = scopes{hongyan.ScopeRead, hongyan.ScopeManage}
+
+	// Of routes that take no API key: phones show a session, anybody asks for one.
+	phones  = scopes{"phone"}
+	anybody = scopes{"anybody"}
 )
+
+// ofKeys reports whether the route takes an API key.
+func (sc scopes) ofKeys() bool {
+	return !slices.Equal(sc, phones) && !slices.Equal(sc, anybody)
+}
 
 // none is an answer without a body.
 type none = struct{}
@@ -121,12 +131,19 @@ func raw(s *server, rt route, h func(*exchange, *http.Request)) {
 // operation is the route as huma takes it.
 func (rt route) operation(s *server) huma.Operation {
 	method, path, _ := strings.Cut(rt.on, " ")
+	security, shown := []map[string][]string{{"apiKey": {}}}, map[string]any{"x-scopes": append([]hongyan.Scope{}, rt.scopes...)}
+	if !rt.scopes.ofKeys() {
+		security, shown = []map[string][]string{}, nil
+	}
+	if slices.Equal(rt.scopes, phones) {
+		security = []map[string][]string{{"session": {}}}
+	}
 	return huma.Operation{
 		OperationID: rt.id, Method: method, Path: path, Summary: rt.summary, Description: rt.detail, Tags: []string{rt.tag},
 		DefaultStatus: rt.status, RejectUnknownQueryParameters: true,
 		Responses:  map[string]*huma.Response{"default": s.spec.problem},
-		Security:   []map[string][]string{{"apiKey": {}}},
-		Extensions: map[string]any{"x-scopes": append([]hongyan.Scope{}, rt.scopes...)},
+		Security:   security,
+		Extensions: shown,
 		Metadata:   map[string]any{"scopes": rt.scopes},
 	}
 }
@@ -135,10 +152,18 @@ func (rt route) operation(s *server) huma.Operation {
 type adapter struct{ s *server }
 
 func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
-	rights := op.Metadata["scopes"].(scopes)
-	a.s.mux.HandleFunc(op.Method+" "+op.Path, a.s.guard(rights, func(x *exchange, r *http.Request) {
+	next := func(x *exchange, r *http.Request) {
 		h(humago.NewContext(op, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)), x))
-	}))
+	}
+	rights := op.Metadata["scopes"].(scopes)
+	guarded := a.s.guard(rights, next)
+	switch {
+	case slices.Equal(rights, phones):
+		guarded = a.s.phone(next)
+	case slices.Equal(rights, anybody):
+		guarded = a.s.street(a.s.limits.signIn, next)
+	}
+	a.s.mux.HandleFunc(op.Method+" "+op.Path, guarded)
 }
 
 func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.s.ServeHTTP(w, r) }

@@ -36,6 +36,9 @@ func (s *server) routes() {
 
 	post(s, route{"POST /v1/apps/{appid}/login", "login", "users", sends, "Trade a login code for the user", 0,
 		"The code of wx.login. The session_key stays here, sealed."}, s.login)
+	create(s, route{"POST /v1/apps/{appid}/sessions", "create-session", "users", sends, "Vouch for a user", 201,
+		"For teams whose own back end logs users in: the session goes to the mini program, which shows it at /mp/v1. A second wx.login could end the session_key that back end holds."}, s.createSession, replaySession)
+	get(s, route{"DELETE /v1/apps/{appid}/users/{openid}/sessions", "end-sessions", "users", sendsOrMngs, "End a user's sessions", 0, ""}, s.endSessions)
 	get(s, route{"GET /v1/apps/{appid}/users", "list-users", "users", reads, "List the users", 0, ""}, s.listUsers)
 	get(s, route{"GET /v1/apps/{appid}/users/{openid}", "get-user", "users", reads, "Read a user", 0, ""}, s.getUser)
 
@@ -44,6 +47,16 @@ func (s *server) routes() {
 	get(s, route{"GET /v1/apps/{appid}/grants", "list-grants", "grants", reads, "List the subscriptions", 0, ""}, s.listGrants)
 	get(s, route{"GET /v1/apps/{appid}/grants/{openid}/{template}", "get-grant", "grants", reads, "Read a subscription with its history", 0, ""}, s.getGrant)
 	post(s, route{"POST /v1/apps/{appid}/grants/{openid}/{template}/adjust", "adjust-grant", "grants", manages, "Correct a count", 0, ""}, s.adjustGrant)
+
+	get(s, route{"GET /v1/apps/{appid}/scenes", "list-scenes", "scenes", readsOrSends, "List the scenes", 0, ""}, s.listScenes)
+	get(s, route{"GET /v1/apps/{appid}/scenes/{name}", "get-scene", "scenes", readsOrSends, "Read a scene", 0, ""}, s.getScene)
+	post(s, route{"PUT /v1/apps/{appid}/scenes/{name}", "set-scene", "scenes", manages, "Make or replace a scene", 0, ""}, s.setScene)
+	remove(s, route{"DELETE /v1/apps/{appid}/scenes/{name}", "delete-scene", "scenes", manages, "Delete a scene", 0, ""}, s.deleteScene)
+
+	post(s, route{"POST /mp/v1/session", "mp-session", "mp", anybody, "Log a phone in", 0, "By the code of wx.login. The openid and the session_key stay here."}, s.mpLogin)
+	get(s, route{"GET /mp/v1/scenes", "mp-scenes", "mp", phones, "What to ask for, and how much of it the user has", 0, ""}, s.mpScenes)
+	get(s, route{"GET /mp/v1/grants", "mp-grants", "mp", phones, "The user's own grants", 0, ""}, s.mpGrants)
+	post(s, route{"POST /mp/v1/grants", "mp-report", "mp", phones, "Report what the user chose", 0, "If one report is refused none is stored; errors points at each."}, s.mpReport)
 
 	raw(s, submitRoute, s.submitMessage)
 	raw(s, batchRoute, s.submitBatch)

@@ -13,24 +13,29 @@ type loginRequest struct {
 }
 
 func (s *server) login(ctx context.Context, in *InApp, b *loginRequest) (hongyan.User, error) {
+	return s.trade(ctx, in.App, b.Code, b.ExternalID)
+}
+
+// trade trades a login code for the user, who is recorded.
+func (s *server) trade(ctx context.Context, app hongyan.AppID, code, external string) (hongyan.User, error) {
 	switch {
-	case b.Code == "" || len(b.Code) > 256:
+	case code == "" || len(code) > 256:
 		return hongyan.User{}, hongyan.Invalid("/code", "missing", "Give the code that wx.login handed to the mini program.")
-	case len(b.ExternalID) > hongyan.MaxExternalID:
+	case len(external) > hongyan.MaxExternalID:
 		return hongyan.User{}, hongyan.Invalid("/external_id", "length", "external_id is at most %d bytes.", hongyan.MaxExternalID)
 	case s.WeChat == nil:
 		return hongyan.User{}, hongyan.Errorf(hongyan.CodeWeChatUnreachable, "This server is not connected to WeChat.")
 	}
-	secret, err := s.l.AppSecret(ctx, in.App)
+	secret, err := s.l.AppSecret(ctx, app)
 	if err != nil {
 		return hongyan.User{}, err
 	}
-	session, err := s.WeChat.Code2Session(ctx, string(in.App), secret.Reveal(), b.Code)
+	session, err := s.WeChat.Code2Session(ctx, string(app), secret.Reveal(), code)
 	if err != nil {
 		return hongyan.User{}, loginError(err)
 	}
-	return s.l.RecordLogin(ctx, in.App, ledger.Login{OpenID: hongyan.OpenID(session.OpenID), UnionID: session.UnionID,
-		SessionKey: hongyan.NewSessionKey(session.SessionKey), ExternalID: b.ExternalID})
+	return s.l.RecordLogin(ctx, app, ledger.Login{OpenID: hongyan.OpenID(session.OpenID), UnionID: session.UnionID,
+		SessionKey: hongyan.NewSessionKey(session.SessionKey), ExternalID: external})
 }
 
 // Page are the parameters of every list that has pages.

@@ -28,6 +28,7 @@ type grammar struct {
 	Apps      appsCmd      `cmd:"" help:"Mini programs that the server sends for."`
 	Templates templatesCmd `cmd:"" help:"Message templates of an app."`
 	Users     usersCmd     `cmd:"" help:"Users of an app."`
+	Scenes    scenesCmd    `cmd:"" help:"What the mini program asks for, and when."`
 	Grants    grantsCmd    `cmd:"" help:"Subscriptions and the grants they hold."`
 	Send      sendCmd      `cmd:"" help:"Send a message."`
 	Messages  messagesCmd  `cmd:"" help:"Messages and what became of them."`

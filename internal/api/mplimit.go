@@ -1,0 +1,79 @@
+package api
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// Limits of /mp/v1. Thousands of phones may share one address of a mobile carrier, so those
+// of an address only stop what no crowd does; those of an app protect the others.
+const (
+	loginsPerAddress, loginsBurst = 20, 200
+	callsPerAddress, callsBurst   = 100, 1000
+	callsPerApp, appBurst         = 500, 5000
+	// maxBuckets bounds the memory that strangers can fill; beyond it the idle ones go.
+	maxBuckets = 50_000
+)
+
+// mpLimits are the limits of phones.
+type mpLimits struct {
+	signIn, calls, apps *buckets
+	logins              chan struct{} // one place each for the logins that wait for WeChat
+}
+
+func newMPLimits() mpLimits {
+	return mpLimits{signIn: newBuckets(loginsPerAddress, loginsBurst), calls: newBuckets(callsPerAddress, callsBurst),
+		apps: newBuckets(callsPerApp, appBurst), logins: make(chan struct{}, maxLogins)}
+}
+
+// buckets limit how often each of many may call.
+type buckets struct {
+	every rate.Limit
+	burst int
+
+	mu sync.Mutex
+	m  map[string]*rate.Limiter
+}
+
+func newBuckets(every rate.Limit, burst int) *buckets {
+	return &buckets{every: every, burst: burst, m: make(map[string]*rate.Limiter)}
+}
+
+// take takes one call of somebody's, or says when there will be one again.
+func (b *buckets) take(what, who string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.m[who]
+	if l == nil {
+		if len(b.m) >= maxBuckets {
+			b.sweep()
+		}
+		l = rate.NewLimiter(b.every, b.burst)
+		b.m[who] = l
+	}
+	r := l.Reserve()
+	wait := r.Delay()
+	if wait == 0 {
+		return nil
+	}
+	r.Cancel()
+	return &hongyan.Error{Code: hongyan.CodeRateLimited, Message: fmt.Sprintf("Too many requests from this %s.", what), RetryAfter: max(wait, time.Second)}
+}
+
+// sweep drops the buckets that are full: who comes again gets a full one anyway. If strangers
+// have taken from all of them, all go: a limit that forgets is better than a server that stops.
+func (b *buckets) sweep() {
+	for who, l := range b.m {
+		if l.Tokens() >= float64(b.burst) {
+			delete(b.m, who)
+		}
+	}
+	if len(b.m) >= maxBuckets {
+		clear(b.m)
+	}
+}
