@@ -64,6 +64,7 @@ var specTags = []*huma.Tag{
 	{Name: "library", Description: "WeChat's public template library."},
 	{Name: "users", Description: "Who logged in."},
 	{Name: "grants", Description: "Who may be sent what: each accept is one message."},
+	{Name: "callbacks", Description: "What WeChat pushes to us (消息推送)."},
 	{Name: "messages", Description: "Sending, and what became of it."},
 	{Name: "keys", Description: "API keys."},
 	{Name: "reference", Description: "What codes mean."},

@@ -31,6 +31,7 @@ type grammar struct {
 	Grants    grantsCmd    `cmd:"" help:"Subscriptions and the grants they hold."`
 	Send      sendCmd      `cmd:"" help:"Send a message."`
 	Messages  messagesCmd  `cmd:"" help:"Messages and what became of them."`
+	Callbacks callbacksCmd `cmd:"" help:"What WeChat pushes to the server (消息推送)."`
 	Keys      keysCmd      `cmd:"" help:"API keys."`
 
 	Errcode  errcodeCmd  `cmd:"" help:"Explain an errcode of WeChat's."`

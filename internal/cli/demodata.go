@@ -60,6 +60,9 @@ func (d *demo) prepare(ctx context.Context, key string) (demoReady, error) {
 	if r.TemplateIDs, r.Example.Data, err = d.addTemplates(ctx, c, r.AppID); err != nil {
 		return r, err
 	}
+	if err := d.receive(ctx, c, r.AppID); err != nil {
+		return r, err
+	}
 	if r.OpenIDs, err = d.logIn(ctx, c, r.AppID); err != nil {
 		return r, err
 	}
@@ -92,6 +95,18 @@ func (d *demo) addTemplates(ctx context.Context, c *client.Client, app hongyan.A
 		}
 	}
 	return ids, data, nil
+}
+
+// receive lets the sandbox push to the server what WeChat would: taps, and what became of sends.
+func (d *demo) receive(ctx context.Context, c *client.Client, app hongyan.AppID) error {
+	keys, err := c.SetCallback(ctx, app, client.CallbackSetup{})
+	if err != nil {
+		return fmt.Errorf("receive callbacks: %w", err)
+	}
+	if _, err := d.sandbox.SetPush(ctx, string(app), sandbox.PushSpec{URL: d.server.PublicURL() + keys.Path, Token: keys.Token, AESKey: keys.EncodingAESKey}); err != nil {
+		return fmt.Errorf("receive callbacks: %w", err)
+	}
+	return nil
 }
 
 // logIn makes users who open the mini program.
