@@ -23,7 +23,7 @@ func (p *program) callbackConfigColumns() []column[hongyan.CallbackConfig] {
 		{"PATH", func(c hongyan.CallbackConfig) string { return c.Path }},
 		{"TOKEN", func(c hongyan.CallbackConfig) string { return c.Token }},
 		{"ENCODING_AES_KEY", func(c hongyan.CallbackConfig) string { return c.EncodingAESKey }},
-		{"ENCRYPTED", func(c hongyan.CallbackConfig) string { 
+		{"ENCRYPTED", func(c hongyan.CallbackConfig) string {
 			if c.Encrypted {
 				return p.say("yes")
 			}
