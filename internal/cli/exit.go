@@ -213,7 +213,7 @@ func (p *program) report(text string, fields []hongyan.FieldError, hint string, 
 // hintFor knows the failures of the system that a user can mend.
 func (p *program) hintFor(err error) string {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return p.say("Another program listens there: stop it, or choose another address with --listen.")
+		return p.say("Another program listens there: stop it, or choose another address with --listen or --public-listen.")
 	}
 	return ""
 }

@@ -19,9 +19,9 @@ type pushes struct {
 }
 
 // newPushes has a server whose app receives pushes, and users for so many seconds.
-func newPushes(t *testing.T, seconds int) *pushes {
+func newPushes(t *testing.T, db string, seconds int) *pushes {
 	t.Helper()
-	p := &pushes{run: newRun(t, setting{messages: 1})}
+	p := &pushes{run: newRun(t, setting{db: db, messages: 1})}
 	var at string
 	p.way, at = linkURL(t, p.url)
 	for i := range pushRate * seconds {
@@ -104,7 +104,7 @@ func (p *pushes) slowest() time.Duration {
 // that WeChat waits.
 func TestCallbackLoad(t *testing.T) {
 	seconds := rounds(3, 60)
-	p := newPushes(t, seconds)
+	p := newPushes(t, "", seconds)
 	p.tap(0, nil)
 	p.verifyPushes()
 	if d := p.slowest(); d > time.Second {
@@ -120,13 +120,14 @@ func TestCallbackLoad(t *testing.T) {
 // TestChaosCallbackKilled kills the server in the middle of pushes. What it answered before
 // is on disk, and the rest WeChat pushes again.
 func TestChaosCallbackKilled(t *testing.T) {
-	t.Parallel()
-	p := newPushes(t, rounds(3, 60))
-	p.tap(rounds(1, 20), func() {
-		p.way.stall() // a load balancer that waits for a server to come back
-		p.kill()
-		p.start()
-		p.way.pass()
+	everywhere(t, 1, func(t *testing.T, db string) {
+		p := newPushes(t, db, rounds(3, 60))
+		p.tap(rounds(1, 20), func() {
+			p.way.stall() // a load balancer that waits for a server to come back
+			p.kill()
+			p.start()
+			p.way.pass()
+		})
+		p.verifyPushes()
 	})
-	p.verifyPushes()
 }
