@@ -126,7 +126,9 @@ func TestForwardFails(t *testing.T) {
 		{"fails", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "", 502, "failed"},
 		{"says 204", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, "", 502, "failed"},
 		{"answers too much", says("text/plain", strings.Repeat("x", maxForwardAnswer+1)), "", 502, "failed"},
-		{"redirects", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect) }, "", 502, "failed"},
+		{"redirects", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, "", 502, "failed"},
 		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", 502, "failed"},
 		{"a private address", nil, "http://10.255.255.1/", 502, "failed"},
 		{"a cloud's metadata", nil, "http://169.254.169.254/latest", 502, "failed"},
