@@ -59,7 +59,7 @@ func TestScopes(t *testing.T) {
 	for path, item := range s.api.OpenAPI().Paths {
 		for method, op := range map[string]any{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete} {
 			o := operationOrNil(op)
-			if o == nil {
+			if o == nil || strings.HasPrefix(path, "/callback/") { // WeChat has no key
 				continue
 			}
 			n++

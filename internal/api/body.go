@@ -16,6 +16,7 @@ import (
 // The largest bodies.
 const (
 	maxBody      = 1 << 20
+	maxPhoneBody = 64 << 10 // of what anybody may send
 	maxBatchBody = 16 << 20
 )
 
@@ -50,7 +51,7 @@ func (x *exchange) body(limit int64) (string, error) {
 }
 
 func tooLarge(limit int64) error {
-	return &hongyan.Error{Code: hongyan.CodeBodyTooLarge, Message: fmt.Sprintf("The body is larger than %d MiB.", limit>>20),
+	return &hongyan.Error{Code: hongyan.CodeBodyTooLarge, Message: fmt.Sprintf("The body is larger than %d KiB.", limit>>10),
 		Fields: []hongyan.FieldError{{Code: "too_large", Detail: fmt.Sprintf("Send at most %d bytes at once.", limit)}}}
 }
 

@@ -92,11 +92,14 @@ func (s *server) finish(x *exchange, start time.Time) {
 	}
 }
 
-// client is the address of who asked: the last one in X-Forwarded-For that no trusted proxy
+// client is the address of who asked.
+func (s *server) client(r *http.Request) string { return ClientOf(r, s.TrustedProxies) }
+
+// ClientOf is the address of who asked: the last one in X-Forwarded-For that no trusted proxy
 // has, if a trusted proxy is asking.
-func (s *server) client(r *http.Request) string {
+func ClientOf(r *http.Request, trusted []netip.Prefix) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil || !s.trusted(host) {
+	if err != nil || !within(host, trusted) {
 		return host
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -106,19 +109,19 @@ func (s *server) client(r *http.Request) string {
 			break
 		}
 		host = hop
-		if !s.trusted(hop) {
+		if !within(hop, trusted) {
 			break
 		}
 	}
 	return host
 }
 
-func (s *server) trusted(addr string) bool {
+func within(addr string, ranges []netip.Prefix) bool {
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {
 		return false
 	}
-	for _, p := range s.TrustedProxies {
+	for _, p := range ranges {
 		if p.Contains(ip.Unmap()) {
 			return true
 		}

@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -50,7 +47,7 @@ func (s *server) phone(next func(*exchange, *http.Request)) http.HandlerFunc {
 // street is a route that anybody may ask, as often as the limits for an address allow.
 func (s *server) street(limit *buckets, next func(*exchange, *http.Request)) http.HandlerFunc {
 	return s.open(func(x *exchange, r *http.Request) {
-		if err := limit.take("address", s.client(r)); err != nil {
+		if err := limit.take("address", network(s.client(r))); err != nil {
 			x.fail(err)
 			return
 		}
@@ -108,11 +105,18 @@ func (s *server) mpLogin(ctx context.Context, _ *none, b *mpLogin) (mpSession, e
 }
 
 type vouch struct {
-	OpenID hongyan.OpenID `json:"openid" minLength:"1" maxLength:"64" doc:"The user whom your back end has logged in by itself."`
+	OpenID     hongyan.OpenID `json:"openid" minLength:"1" maxLength:"64" doc:"The user whom your back end has logged in by itself."`
+	ExternalID string         `json:"external_id,omitempty" maxLength:"128" doc:"Your own id of this user, to send to in place of the openid."`
 }
 
 // createSession is for a team whose own back end logs users in: it vouches for one of them.
 func (s *server) createSession(ctx context.Context, in *InApp, b *vouch) (mpSession, error) {
+	if !b.OpenID.Valid() {
+		return mpSession{}, hongyan.Invalid("/openid", "openid", "%q is not an openid: 1 to 64 characters of A-Z a-z 0-9 _ and -.", clip(string(b.OpenID)))
+	}
+	if _, err := s.l.RecordLogin(ctx, in.App, ledger.Login{OpenID: b.OpenID, ExternalID: b.ExternalID}); err != nil {
+		return mpSession{}, err
+	}
 	return s.sessionOf(ctx, in.App, b.OpenID)
 }
 
@@ -198,7 +202,20 @@ func (s *server) mpScenes(ctx context.Context, _ *none) (items[mpScene], error) 
 }
 
 func (s *server) mpGrants(ctx context.Context, _ *none) (items[mpGrant], error) {
-	_, all, _, err := s.stock(ctx)
+	session, all, have, err := s.stock(ctx)
+	if err != nil {
+		return items[mpGrant]{}, err
+	}
+	scenes, err := s.l.Scenes(session.App)
+	for _, sc := range scenes {
+		for _, t := range sc.Templates { // what the user has never been asked for counts too
+			te, err := s.l.Template(session.App, t.Template)
+			if _, known := have[t.Template]; err == nil && !known {
+				have[t.Template] = hongyan.Subscription{}
+				all = append(all, hongyan.Subscription{TemplateID: te.TemplateID, Counters: hongyan.Counters{Baseline: hongyan.BaselineUnknown, Standing: hongyan.StandingUnknown, Kind: te.Kind}})
+			}
+		}
+	}
 	out := items[mpGrant]{Items: []mpGrant{}}
 	for _, sub := range all {
 		out.Items = append(out.Items, mpGrant{TemplateID: sub.TemplateID, Kind: sub.Kind, Available: sub.Available, Baseline: sub.Baseline, Standing: sub.Standing})
@@ -233,10 +250,7 @@ func (s *server) mpReport(ctx context.Context, _ *none, b *phoneReports) (items[
 	}
 	reports := make([]hongyan.Report, len(b.Reports))
 	for i, r := range b.Reports {
-		reports[i] = hongyan.Report{ID: phoneReportID(session.OpenID, r.ID), OpenID: session.OpenID, Template: r.Template, Choice: r.Choice, AgeMS: r.AgeMS, Silent: r.Silent}
-		if r.ID == "" || len(r.ID) > 64 {
-			reports[i].ID = "" // the fault is named with the others
-		}
+		reports[i] = hongyan.Report{ID: r.ID, OpenID: session.OpenID, Template: r.Template, Choice: r.Choice, AgeMS: r.AgeMS, Silent: r.Silent}
 	}
 	results, err := s.l.Report(ctx, session.App, reports)
 	if err != nil {
@@ -244,15 +258,9 @@ func (s *server) mpReport(ctx context.Context, _ *none, b *phoneReports) (items[
 	}
 	out := items[phoneResult]{Items: make([]phoneResult, len(results))}
 	for i, r := range results {
-		out.Items[i] = phoneResult{ID: b.Reports[i].ID, Counted: r.Counted, Note: r.Note}
+		out.Items[i] = phoneResult{ID: r.ID, Counted: r.Counted, Note: r.Note}
 	}
 	return out, nil
-}
-
-// phoneReportID binds a report to its user: no phone can take the id of another one's.
-func phoneReportID(openid hongyan.OpenID, id string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", openid, id))
-	return "mp-" + hex.EncodeToString(sum[:20])
 }
 
 // unprocessable makes one status of whatever is wrong with reports: the phone looks at the

@@ -80,6 +80,10 @@ func TestPhone(t *testing.T) {
 	if r := w.call("POST", "/mp/v1/grants", report, b); !strings.Contains(r.Body, `"counted":1`) {
 		t.Errorf("report of the other: %s", r.Body)
 	}
+	// The same report by the team's back end is the same.
+	if rs, err := w.admin.Report(ctx, app, hongyan.Report{ID: "r1", OpenID: hongyan.OpenID(users[0]), Template: w.template.TemplateID, Choice: "accept"}); err != nil || rs[0].Note != "duplicate" {
+		t.Errorf("got %+v %v", rs, err)
+	}
 	if r := w.call("GET", "/mp/v1/grants", "", b); r.Status != 200 || !strings.Contains(r.Body, `"available":1`) || !strings.Contains(r.Body, `"baseline":"exact"`) || strings.Contains(r.Body, users[1]) {
 		t.Errorf("grants: %d %s", r.Status, r.Body)
 	}
@@ -106,6 +110,7 @@ func TestPhoneRefusals(t *testing.T) {
 		"an openid of its own": {"POST", "/mp/v1/grants", `{"reports":[{"id":"x","openid":"oOther","template":"t","choice":"accept"}]}`, phone, 400, "unknown_field"},
 		"no report":            {"POST", "/mp/v1/grants", `{"reports":[]}`, phone, 400, "/reports"},
 		"too many":             {"POST", "/mp/v1/grants", `{"reports":[` + strings.TrimSuffix(strings.Repeat(good+",", 51), ",") + `]}`, phone, 400, "/reports"},
+		"a large body":         {"POST", "/mp/v1/grants", `{"reports":[{"id":"` + strings.Repeat("x", 70_000) + `"}]}`, phone, 413, "64 KiB"},
 		"a bad choice":         {"POST", "/mp/v1/grants", `{"reports":[` + good + `,{"id":"b","template":"t","choice":"yes"}]}`, phone, 422, "/reports/1/choice"},
 		"no id":                {"POST", "/mp/v1/grants", `{"reports":[{"id":"","template":"t","choice":"accept"}]}`, phone, 422, "/reports/0/id"},
 		"no such template":     {"POST", "/mp/v1/grants", `{"reports":[` + good + `,{"id":"b","template":"none","choice":"accept"}]}`, phone, 422, "/reports/1/template"},
@@ -113,6 +118,9 @@ func TestPhoneRefusals(t *testing.T) {
 		"an unknown app":       {"POST", "/mp/v1/session", `{"appid":"wxnone","code":"x"}`, "X: y", 403, "mp_disabled"},
 	} {
 		r := w.call(c.method, c.path, c.body, c.header)
+		if r.Status == 401 && !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer") {
+			t.Errorf("%s: no WWW-Authenticate", name)
+		}
 		if c.status != 0 && r.Status != c.status || !strings.Contains(r.Body, c.has) {
 			t.Errorf("%s: got %d %s, want %d and %s", name, r.Status, r.Body, c.status, c.has)
 		}
@@ -204,7 +212,12 @@ func TestBuckets(t *testing.T) {
 	for i := range 2 * maxBuckets {
 		_ = b.take("address", fmt.Sprint(i))
 	}
-	if len(b.m) > maxBuckets {
+	if len(b.m) > maxBuckets || len(b.m) < maxBuckets/2 {
 		t.Errorf("%d buckets", len(b.m))
+	}
+	for addr, want := range map[string]string{"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "::ffff:192.0.2.1": "::ffff:192.0.2.1", "x": "x"} {
+		if got := network(addr); got != want {
+			t.Errorf("network of %s is %s, want %s", addr, got, want)
+		}
 	}
 }

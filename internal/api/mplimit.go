@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -66,14 +67,27 @@ func (b *buckets) take(what, who string) error {
 }
 
 // sweep drops the buckets that are full: who comes again gets a full one anyway. If strangers
-// have taken from all of them, all go: a limit that forgets is better than a server that stops.
+// have taken from nearly all of them, some go, whoever's: memory has to end somewhere.
 func (b *buckets) sweep() {
 	for who, l := range b.m {
 		if l.Tokens() >= float64(b.burst) {
 			delete(b.m, who)
 		}
 	}
-	if len(b.m) >= maxBuckets {
-		clear(b.m)
+	for who := range b.m {
+		if len(b.m) < maxBuckets*9/10 {
+			return
+		}
+		delete(b.m, who)
 	}
+}
+
+// network is who an address belongs to: of IPv6 everybody has at least a /64.
+func network(addr string) string {
+	ip, err := netip.ParseAddr(addr)
+	if err != nil || ip.Unmap().Is4() {
+		return addr
+	}
+	p, _ := ip.WithZone("").Prefix(64)
+	return p.String()
 }

@@ -68,6 +68,7 @@ var specTags = []*huma.Tag{
 	{Name: "grants", Description: "Who may be sent what: each accept is one message."},
 	{Name: "scenes", Description: "Moments of the mini program at which it asks for subscriptions."},
 	{Name: "mp", Description: "What phones call: off until the app's setting mp is on. They show a session, not an API key."},
+	{Name: "callbacks", Description: "What WeChat pushes to us (消息推送)."},
 	{Name: "messages", Description: "Sending, and what became of it."},
 	{Name: "events", Description: "What happened, as it is recorded for whoever subscribed: webhooks, and readers of the stream."},
 	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},
@@ -123,6 +124,7 @@ func (s *server) describe() (err error) {
 	s.describeRaw(submitRoute, reflect.TypeFor[hongyan.Submission](), reflect.TypeFor[hongyan.Message]())
 	s.describeRaw(batchRoute, reflect.TypeFor[batchRequest](), reflect.TypeFor[batchResult]())
 	s.describeStream()
+	describeCallback(doc)
 	submit := operationOf(doc, submitRoute)
 	submit.Parameters = append(submit.Parameters, &huma.Param{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=N waits up to N seconds, at most 30."})
 	submit.Responses["200"] = &huma.Response{Description: "A duplicate, or a dry run", Content: submit.Responses["202"].Content}
@@ -188,6 +190,28 @@ func dataBothForms(sub *huma.Schema) {
 		{Type: huma.TypeString},
 		{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"value": {Type: huma.TypeString}}, Required: []string{"value"}, AdditionalProperties: false},
 	}}}
+}
+
+// describeCallback lists what WeChat calls; package callback serves it, also where the API is not.
+func describeCallback(doc *huma.OpenAPI) {
+	str := func(name, in, doc string) *huma.Param {
+		return &huma.Param{Name: name, In: in, Required: in == "path", Schema: &huma.Schema{Type: huma.TypeString}, Description: doc}
+	}
+	signed := []*huma.Param{str("appid", "path", ""), str("timestamp", "query", ""), str("nonce", "query", ""), str("signature", "query", "Over token, timestamp and nonce.")}
+	answers := func(ok string) map[string]*huma.Response {
+		text := map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}
+		return map[string]*huma.Response{"200": {Description: ok, Content: text},
+			"default": {Description: "Refused, in one line; list-callback-rejections says why. 503 asks WeChat to try again.", Content: text}}
+	}
+	open := []map[string][]string{{}} // no API key: signatures say who calls
+	doc.AddOperation(&huma.Operation{OperationID: "check-callback-url", Method: http.MethodGet, Path: "/callback/{appid}", Tags: []string{"callbacks"}, Security: open,
+		Summary: "Answer WeChat's check of the URL", Parameters: append(signed[:4:4], str("echostr", "query", "")), Responses: answers("echostr as it came")})
+	doc.AddOperation(&huma.Operation{OperationID: "receive-callback", Method: http.MethodPost, Path: "/callback/{appid}", Tags: []string{"callbacks"}, Security: open,
+		Summary: "Receive a push of WeChat's", Description: "On the public listener, if there is one. With forward_to the old handler's answer is passed on, but for events of subscriptions.",
+		Parameters: append(signed[:4:4], str("encrypt_type", "query", "aes where the body is encrypted"), str("msg_signature", "query", "Over token, timestamp, nonce and Encrypt."), str("openid", "query", "Not looked at.")),
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}, "text/xml": {Schema: &huma.Schema{Type: huma.TypeString}}}},
+		Responses: answers("success: it is on disk")})
 }
 
 func (s *server) describeRaw(rt route, in, out reflect.Type) {

@@ -72,7 +72,11 @@ func remove[P any](s *server, rt route, h func(context.Context, *P) error) {
 // post registers an operation with a JSON body, which is decoded strictly before h sees it.
 func post[P, B, O any](s *server, rt route, h func(context.Context, *P, *B) (O, error)) {
 	huma.Register(s.api, rt.operation(s), func(ctx context.Context, in *P) (*answer[O], error) {
-		body, err := exchangeOf(ctx).body(maxBody)
+		limit := int64(maxBody)
+		if !rt.scopes.ofKeys() {
+			limit = maxPhoneBody
+		}
+		body, err := exchangeOf(ctx).body(limit)
 		if err != nil {
 			return wrap[O](ctx)(*new(O), err)
 		}

@@ -58,6 +58,15 @@ func (s *server) routes() {
 	get(s, route{"GET /mp/v1/grants", "mp-grants", "mp", phones, "The user's own grants", 0, ""}, s.mpGrants)
 	post(s, route{"POST /mp/v1/grants", "mp-report", "mp", phones, "Report what the user chose", 0, "If one report is refused none is stored; errors points at each."}, s.mpReport)
 
+	post(s, route{"PUT /v1/apps/{appid}/callback", "set-callback", "callbacks", manages, "Receive WeChat's pushes", 0,
+		"For 消息推送配置 of WeChat's console: the answer has the path, and token and key where they were given or made, this once. Of an app that has none what is left out is made; later it stays."}, s.setCallback)
+	get(s, route{"GET /v1/apps/{appid}/callback", "get-callback-config", "callbacks", manages, "Read how pushes are received", 0, "Without the keys."}, s.getCallbackConfig)
+	remove(s, route{"DELETE /v1/apps/{appid}/callback", "remove-callback", "callbacks", manages, "Receive no pushes any more", 0, "What was received stays."}, s.removeCallback)
+	get(s, route{"GET /v1/apps/{appid}/callbacks", "list-callbacks", "callbacks", reads, "List what WeChat pushed, newest first", 0, ""}, s.listCallbacks)
+	get(s, route{"GET /v1/apps/{appid}/callbacks/{id}", "get-callback", "callbacks", reads, "Read a push as it came", 0, ""}, s.getCallback)
+	get(s, route{"GET /v1/apps/{appid}/callbacks/rejections", "list-callback-rejections", "callbacks", reads, "List the calls that were refused", 0,
+		"The last 100, at most one a second. The caller is not told why; here it is."}, s.listCallbackRejections)
+
 	raw(s, submitRoute, s.submitMessage)
 	raw(s, batchRoute, s.submitBatch)
 	get(s, route{"GET /v1/messages", "list-messages", "messages", reads, "List messages, newest first", 0,

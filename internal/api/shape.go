@@ -101,6 +101,7 @@ var otherNames = map[string][]string{
 	"dedup": {"dedup_key"}, "idempotencykey": {"dedup_key"}, "tag": {"tags"}, "meta": {"metadata"}, "extra": {"metadata"},
 	"values": {"data"}, "params": {"data"}, "content": {"data"}, "items": {"messages", "reports"}, "kidlist": {"kids"}, "keywords": {"kids"},
 	"scenedesc": {"scene_desc"}, "jscode": {"code"}, "event": {"choice"}, "result": {"choice"}, "amount": {"delta"}, "count": {"delta"},
+	"aeskey": {"encoding_aes_key"}, "encodingkey": {"encoding_aes_key"}, "forwardurl": {"forward_to"},
 	"note": {"reason", "detail"}, "message": {"messages"}, "dryrun": {"dry_run"}, "permissions": {"scopes"}, "scope": {"scopes"}, "appids": {"apps"},
 	"endpoint": {"url"}, "targeturl": {"url"}, "types": {"events"}, "eventtypes": {"events"}, "enabledevents": {"events"}, "disabled": {"enabled"}, "active": {"enabled"},
 }

@@ -33,6 +33,7 @@ type grammar struct {
 	Send      sendCmd      `cmd:"" help:"Send a message."`
 	Messages  messagesCmd  `cmd:"" help:"Messages and what became of them."`
 	Webhooks  webhooksCmd  `cmd:"" help:"Addresses of yours to which events are posted."`
+	Callbacks callbacksCmd `cmd:"" help:"What WeChat pushes to the server (消息推送)."`
 	Keys      keysCmd      `cmd:"" help:"API keys."`
 
 	Errcode  errcodeCmd  `cmd:"" help:"Explain an errcode of WeChat's."`

@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "await": await, "halt": halt, "demo": demo, "exits": exits,
-			"post": request, "get": request, "capture": capture, "taken": taken, "mode": mode, "times": times,
+			"post": request, "get": request, "capture": capture, "taken": taken, "mode": mode, "times": times, "until": until,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LANG", "C")
@@ -281,6 +281,24 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// until PATTERN COMMAND…: runs a command again and again until its standard output matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN COMMAND…")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for end := time.Now().Add(patience); ; {
+		err := ts.Exec(args[1], args[2:]...)
+		text := ts.ReadFile("stdout")
+		if err == nil && pattern.MatchString(text) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s does not match:\n%s", args[0], text)
+		}
 	}
 }
 

@@ -54,11 +54,22 @@ func (d *demo) prepare(ctx context.Context, key string) (demoReady, error) {
 	}
 	r.AppID, r.AppSecret = hongyan.AppID(app.AppID), app.Secret
 	if _, err := c.CreateApp(ctx, client.AppCreate{AppID: r.AppID, Secret: app.Secret, Name: app.Name,
-		Settings: hongyan.AppSettings{History: hongyan.HistoryNew}}, client.Options{}); err != nil {
+		Settings: hongyan.AppSettings{History: hongyan.HistoryNew, MP: hongyan.SwitchOn}}, client.Options{}); err != nil {
 		return r, fmt.Errorf("add the app: %w", err)
 	}
 	if r.TemplateIDs, r.Example.Data, err = d.addTemplates(ctx, c, r.AppID); err != nil {
 		return r, err
+	}
+	if err := d.receive(ctx, c, r.AppID); err != nil {
+		return r, err
+	}
+	// What the sample mini program asks for once an order is paid.
+	scene := hongyan.Scene{Name: "order_paid"}
+	for _, id := range r.TemplateIDs {
+		scene.Templates = append(scene.Templates, hongyan.SceneTemplate{Template: id, Wanted: 3})
+	}
+	if _, err := c.SetScene(ctx, r.AppID, scene); err != nil {
+		return r, fmt.Errorf("set the scene: %w", err)
 	}
 	if r.OpenIDs, err = d.logIn(ctx, c, r.AppID); err != nil {
 		return r, err
@@ -92,6 +103,18 @@ func (d *demo) addTemplates(ctx context.Context, c *client.Client, app hongyan.A
 		}
 	}
 	return ids, data, nil
+}
+
+// receive lets the sandbox push to the server what WeChat would: taps, and what became of sends.
+func (d *demo) receive(ctx context.Context, c *client.Client, app hongyan.AppID) error {
+	keys, err := c.SetCallback(ctx, app, client.CallbackSetup{})
+	if err != nil {
+		return fmt.Errorf("receive callbacks: %w", err)
+	}
+	if _, err := d.sandbox.SetPush(ctx, string(app), sandbox.PushSpec{URL: d.server.PublicURL() + keys.Path, Token: keys.Token, AESKey: keys.EncodingAESKey}); err != nil {
+		return fmt.Errorf("receive callbacks: %w", err)
+	}
+	return nil
 }
 
 // logIn makes users who open the mini program.

@@ -60,6 +60,9 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeTemplateNotFound:   exitNotFound,
 	hongyan.CodeUserNotFound:       exitNotFound,
 	hongyan.CodeUnauthorized:       exitForbidden,
+	hongyan.CodeSessionExpired:     exitForbidden,
+	hongyan.CodeMPDisabled:         exitForbidden,
+	hongyan.CodeInvalidReports:     exitUsage,
 	hongyan.CodeForbidden:          exitForbidden,
 	hongyan.CodeOpenIDNotAllowed:   exitForbidden,
 	hongyan.CodeConflict:           exitConflict,
@@ -70,6 +73,7 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeIdempotencyBusy:    exitConflict,
 	hongyan.CodeSecretShownOnce:    exitConflict,
 	hongyan.CodeAppPaused:          exitConflict,
+	hongyan.CodeUserErased:         exitConflict,
 	hongyan.CodeBacklogFull:        exitUnavailable,
 	hongyan.CodeRateLimited:        exitUnavailable,
 	hongyan.CodeStorageUnavailable: exitUnavailable,
@@ -87,6 +91,8 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeInvalidPage:        exitWeChat,
 	hongyan.CodeSensitiveWord:      exitWeChat,
 	hongyan.CodeUserLimited:        exitWeChat,
+	hongyan.CodeUndelivered:        exitWeChat,
+	hongyan.CodeSentEvent:          exitWeChat,
 	hongyan.CodeWeChatUnclear:      exitUnclear,
 	hongyan.CodeInternal:           exitFailure,
 }
@@ -209,7 +215,7 @@ func (p *program) report(text string, fields []hongyan.FieldError, hint string, 
 // hintFor knows the failures of the system that a user can mend.
 func (p *program) hintFor(err error) string {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return p.say("Another program listens there: stop it, or choose another address with --listen.")
+		return p.say("Another program listens there: stop it, or choose another address with --listen or --public-listen.")
 	}
 	return ""
 }

@@ -45,7 +45,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 			return errors.Join(err, srv.Close())
 		}
 	}
-	p.ready(log, cfg.LogFormat, srv.URL())
+	p.ready(log, cfg.LogFormat, srv)
 	return srv.Run(ctx)
 }
 
@@ -117,10 +117,14 @@ func writeSecret(path, secret string) error {
 }
 
 // ready says where the server is, in the form of the log where programs read it.
-func (p *program) ready(log *slog.Logger, format, url string) {
+func (p *program) ready(log *slog.Logger, format string, srv *server.Server) {
+	url, public := srv.URL(), srv.PublicURL()
 	if format == "json" {
-		log.Info("ready", "url", url)
+		log.Info("ready", "url", url, "public_url", public)
 		return
+	}
+	if public != url {
+		p.tell("Phones and WeChat come in at %s", public)
 	}
 	p.tell("Hongyan is ready at %s", url)
 }

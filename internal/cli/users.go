@@ -10,6 +10,28 @@ type usersCmd struct {
 	List  usersListCmd  `cmd:"" help:"List the users."`
 	Get   usersGetCmd   `cmd:"" help:"Show a user."`
 	Login usersLoginCmd `cmd:"" help:"Trade a code of wx.login for the user."`
+
+	Logout usersLogoutCmd `cmd:"" help:"End all of a user's sessions at /mp/v1."`
+}
+
+type usersLogoutCmd struct {
+	OpenID hongyan.OpenID `arg:"" name:"openid" help:"The user's openid in this app."`
+	appFlag
+	apiFlags
+}
+
+// Run implements the command.
+func (c *usersLogoutCmd) Run(ctx context.Context, p *program) error {
+	api, err := c.connect(p)
+	if err != nil {
+		return err
+	}
+	n, err := api.EndSessions(ctx, c.App, c.OpenID)
+	if err != nil {
+		return err
+	}
+	p.tell("%d sessions have ended.", n)
+	return nil
 }
 
 func (p *program) userColumns() []column[hongyan.User] {

@@ -26,6 +26,7 @@ type Config struct {
 	DBFile string `name:"db-file" type:"path" help:"File with the database's URL."`
 
 	Listen         string   `name:"listen" default:"127.0.0.1:8420" help:"Address of the API, docs, metrics and health. Also of /mp/v1 and /callback while there is no public listener."`
+	PublicListen   string   `name:"public-listen" placeholder:"ADDRESS" help:"Address of /mp/v1 and /callback alone, which phones and WeChat reach from the internet; listen then has neither. Default: none."`
 	TrustedProxies []string `name:"trusted-proxies" help:"CIDR ranges whose X-Forwarded-For is believed; nobody's by default."`
 
 	// AdminKey and MasterKey have no flag and no key in the file: both would be read by others.
@@ -40,7 +41,7 @@ type Config struct {
 	WeChatProxy       string `name:"wechat-proxy" help:"HTTP proxy for calls to WeChat, for a fixed egress IP."`
 	Senders           int    `name:"senders" default:"64" help:"Calls to WeChat at once, per app."`
 
-	OutboundAllow []string `name:"outbound-allow" help:"CIDR ranges that webhooks may be in though they are not public, such as 10.0.0.0/8; none by default."`
+	OutboundAllow []string `name:"outbound-allow" help:"CIDR ranges that webhooks and forward_to may be in though they are not public, such as 10.0.0.0/8; none by default."`
 
 	RetainMessagesDays int `name:"retain-messages-days" default:"90" help:"Days that a message stays after its last change, once it is accepted, delivered, undelivered, failed, canceled or expired. 0: for ever. What may still change is never deleted, uncertain messages among it."`
 	RetainDataDays     int `name:"retain-data-days" default:"30" help:"Days that the data of such a message stays in it; afterwards it says data_erased. 0: as long as the message."`
@@ -73,6 +74,9 @@ func (c *Config) Check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %q is not host:port", c.Listen)
+	}
+	if _, _, err := net.SplitHostPort(c.PublicListen); c.PublicListen != "" && err != nil {
+		bad("public-listen: %q is not host:port", c.PublicListen)
 	}
 	for name, ranges := range map[string][]string{"trusted-proxies": c.TrustedProxies, "outbound-allow": c.OutboundAllow} {
 		for _, p := range ranges {

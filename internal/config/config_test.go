@@ -216,14 +216,14 @@ func TestCheck(t *testing.T) {
 	if err := good.Check(); err != nil {
 		t.Fatalf("a good one: %v", err)
 	}
-	bad := config.Config{DB: "oracle:x", Listen: "nowhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
+	bad := config.Config{DB: "oracle:x", Listen: "nowhere", PublicListen: "anywhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
 		WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
 		RetainMessagesDays: -1, RetainDataDays: 40_000, RetainEventsDays: -1, OutboundAllow: []string{"10.0.0.1"}}
 	err := bad.Check()
 	if err == nil {
 		t.Fatal("a bad one passed")
 	}
-	for _, w := range []string{"db:", "listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:"} {
+	for _, w := range []string{"db:", "listen:", "public-listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:"} {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("not reported: %s\n%v", w, err)
 		}

@@ -413,7 +413,7 @@ func (t *txn) applyItem(gs grants, c *received, i int, item hongyan.CallbackItem
 	}
 	k := grantKey{user, te.no}
 	if c.cb.Event == hongyan.CallbackPopup {
-		res, err := t.witness(gs, c.app, k, witness{source: hongyan.SourceEvent, ref: c.ref(i), choice: item.Choice, at: ms(c.cb.SentAt), sure: c.cb.Encrypted})
+		res, err := t.witness(gs, c.app, k, witness{source: hongyan.SourceEvent, mark: c.ref(i), ref: c.ref(i), choice: item.Choice, at: ms(c.cb.SentAt), sure: c.cb.Encrypted})
 		c.note("%s: %s, %s", item.TemplateID, item.Choice, or(res.Note, "counted"))
 		return err
 	}

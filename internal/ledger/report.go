@@ -30,10 +30,13 @@ func (l *Ledger) Report(ctx context.Context, id hongyan.AppID, reports []hongyan
 	for i, r := range reports {
 		te := a.lookup(r.Template)
 		if te == nil {
-			return nil, &hongyan.Error{Code: hongyan.CodeTemplateNotFound, Message: fmt.Sprintf("App %s has no template %q.", id, r.Template),
-				Fields: []hongyan.FieldError{{Pointer: fmt.Sprintf("/reports/%d/template", i), Code: "not_found", Detail: "No template with this template_id or alias."}}}
+			fields = append(fields, hongyan.FieldError{Pointer: fmt.Sprintf("/reports/%d/template", i), Code: "not_found", Detail: fmt.Sprintf("App %s has no template %q.", id, clipped(r.Template))})
+			continue
 		}
 		places[i] = place{k: grantKey{template: te.no}, r: r}
+	}
+	if len(fields) > 0 {
+		return nil, &hongyan.Error{Code: hongyan.CodeTemplateNotFound, Message: fields[0].Detail, Fields: fields}
 	}
 	err = l.write(ctx, "report grants", func(t *txn) error {
 		gs, a := make(grants), l.appByNo(a.no)

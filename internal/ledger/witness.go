@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -15,7 +17,8 @@ import (
 // team's back end, or WeChat's signed event.
 type witness struct {
 	source hongyan.EntrySource // SourceReport or SourceEvent
-	ref    string              // its repeat has the same
+	mark   string              // its repeat has the same
+	ref    string              // what the history shows
 	choice string
 	at     int64 // the tap, ms
 	// silent says that no dialog was shown, so that no event can be of the same tap.
@@ -26,8 +29,12 @@ type witness struct {
 
 // reported is what a report says. The tap's time is ours less the age on the phone's clock,
 // which may be wrong but runs like ours.
+//
+// Its mark is bound to the user: whoever makes ids up, a phone or a back end, cannot take
+// those of another user's reports.
 func reported(r hongyan.Report, now int64) witness {
-	return witness{source: hongyan.SourceReport, ref: r.ID, choice: r.Choice, at: now - r.AgeMS, silent: r.Silent, sure: true}
+	sum := sha256.Sum256([]byte(string(r.OpenID) + "\x00" + r.ID))
+	return witness{source: hongyan.SourceReport, mark: hex.EncodeToString(sum[:20]), ref: r.ID, choice: r.Choice, at: now - r.AgeMS, silent: r.Silent, sure: true}
 }
 
 const (
@@ -94,16 +101,14 @@ func (t *txn) witness(gs grants, a *appEntry, k grantKey, w witness) (res hongya
 	if err != nil {
 		return res, err
 	}
-	if !g.fresh {
-		var known bool
-		if err := t.row(`/* ledger.witness */ SELECT EXISTS (SELECT 1 FROM witnesses WHERE app_no = ? AND source = ? AND ref = ?)`,
-			[]any{a.no, string(w.source), w.ref}, &known); err != nil {
-			return res, err
-		}
-		if known {
-			res.Note = "duplicate"
-			return res, nil
-		}
+	var known bool
+	if err := t.row(`/* ledger.witness */ SELECT EXISTS (SELECT 1 FROM witnesses WHERE app_no = ? AND source = ? AND ref = ?)`,
+		[]any{a.no, string(w.source), w.mark}, &known); err != nil {
+		return res, err
+	}
+	if known {
+		res.Note = "duplicate"
+		return res, nil
 	}
 	when, news, crowded, err := t.newTap(k, g, w)
 	if err != nil {
@@ -138,7 +143,7 @@ func (t *txn) addWitness(a *appEntry, k grantKey, w witness, pairs, first bool) 
 		silent = btoi(*w.silent)
 	}
 	_, err := t.exec(`/* ledger.addWitness */ INSERT INTO witnesses (app_no, source, ref, user_no, template_no, at, choice, silent, pairs, first, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		a.no, string(w.source), w.ref, k.user, k.template, w.at, w.choice, silent, btoi(pairs), btoi(first), t.now)
+		a.no, string(w.source), w.mark, k.user, k.template, w.at, w.choice, silent, btoi(pairs), btoi(first), t.now)
 	if err != nil && t.l.isDuplicate(err) {
 		return fmt.Errorf("%w: %w", errAgain, err) // the same report of another user, on another replica
 	}

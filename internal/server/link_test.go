@@ -127,6 +127,10 @@ func (l *link) join(near *net.TCPConn) {
 	if !l.enter(near) {
 		return
 	}
+	l.mu.Lock()
+	open := l.open
+	l.mu.Unlock()
+	<-open // behind a stall there may be nobody until it ends
 	c, err := net.DialTimeout("tcp", l.to, 5*time.Second)
 	if err != nil {
 		return

@@ -20,6 +20,7 @@ import (
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/api"
+	"github.com/hongyan-push/hongyan/internal/callback"
 	"github.com/hongyan-push/hongyan/internal/config"
 	"github.com/hongyan-push/hongyan/internal/dispatch"
 	"github.com/hongyan-push/hongyan/internal/ledger"
@@ -43,14 +44,14 @@ type Server struct {
 	ledger   *ledger.Ledger
 	dispatch *dispatch.Dispatcher
 	webhooks *dispatch.Webhooks
-	outbound *http.Client // to webhooks
+	callback *callback.Receiver
+	outbound *http.Client // to addresses that integrators choose
 	clients  []*wechat.Client
-	listener net.Listener
-	http     *http.Server
+	doors    []*door       // the API's first
 	stopping chan struct{} // closed when the stop begins
 }
 
-// New opens the database, binds the listener and builds the parts. Run starts them; Close
+// New opens the database, binds the listeners and builds the parts. Run starts them; Close
 // without Run gives everything back.
 func New(ctx context.Context, cfg config.Config, opt Options) (*Server, error) {
 	if opt.Logger == nil {
@@ -71,8 +72,9 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	own, err := s.listen()
+	if err != nil {
+		return err
 	}
 	if s.ledger, err = ledger.Open(ctx, ledger.Config{DB: s.cfg.Database(), MasterKey: key, Now: opt.Now, Clock: opt.Clock, Logger: opt.Logger,
 		Retention: ledger.Retention{Messages: days(s.cfg.RetainMessagesDays), Data: days(s.cfg.RetainDataDays), Events: days(s.cfg.RetainEventsDays)}}); err != nil {
@@ -95,24 +97,25 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	own, err := netip.ParseAddrPort(s.listener.Addr().String())
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	s.outbound = outbound.New(outbound.Config{Allow: prefixes(s.cfg.OutboundAllow), Own: []netip.AddrPort{own}})
+	s.outbound = outbound.New(outbound.Config{Allow: prefixes(s.cfg.OutboundAllow), Own: own})
 	s.webhooks, err = dispatch.NewWebhooks(dispatch.WebhooksConfig{Ledger: s.ledger, Client: s.outbound, UserAgent: "hongyan/" + opt.Version, Now: opt.Clock, Logger: opt.Logger})
+	if err != nil {
+		return err
+	}
+	proxies := prefixes(s.cfg.TrustedProxies)
+	s.callback, err = callback.New(callback.Config{Ledger: s.ledger, Forward: s.outbound, Logger: opt.Logger, Now: opt.Now,
+		Client: func(r *http.Request) string { return api.ClientOf(r, proxies) }})
 	if err != nil {
 		return err
 	}
 	handler, err := api.New(api.Config{
 		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Logger: opt.Logger, Now: opt.Now,
-		Metrics: s.metrics(tokens), TrustedProxies: prefixes(s.cfg.TrustedProxies), Version: opt.Version, Stopping: s.stopping,
+		Metrics: s.metrics(tokens), TrustedProxies: proxies, Version: opt.Version, Stopping: s.stopping,
 	})
 	if err != nil {
 		return err
 	}
-	s.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(opt.Logger.Handler(), slog.LevelDebug)}
+	s.serve(handler, opt.Logger)
 	return nil
 }
 
@@ -124,7 +127,11 @@ func (s *Server) masterKey() (*ledger.MasterKey, error) {
 }
 
 // URL is where the API listens.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *Server) URL() string { return s.doors[0].url() }
+
+// PublicURL is where phones and WeChat reach this server: [Server.URL] while there is no
+// public listener.
+func (s *Server) PublicURL() string { return s.doors[len(s.doors)-1].url() }
 
 // Ledger is the open database, for a caller in the same process. It is closed when Run ends.
 func (s *Server) Ledger() *ledger.Ledger { return s.ledger }
@@ -148,23 +155,15 @@ func (s *Server) Run(ctx context.Context) error {
 	below.Go(func() error { return s.ledger.Run(ledgerCtx) })
 	way.Go(func() error { return s.dispatch.Run(dispatchCtx) })
 	way.Go(func() error { return s.webhooks.Run(dispatchCtx) })
+	way.Go(func() error { return s.callback.Run(dispatchCtx) })
 	front, ctx := errgroup.WithContext(ctx)
-	front.Go(func() error {
-		err := s.http.Serve(s.listener)
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return fmt.Errorf("serve: %w", err)
-	})
+	for _, d := range s.doors {
+		front.Go(d.run)
+	}
 	<-ctx.Done()
 	close(s.stopping)
 	s.dispatch.Stop()
-	// Requests that wait for a message's result would hold the stop up; they are cut after a moment.
-	shut, cancel := context.WithTimeout(keep, min(2*time.Second, s.cfg.StopTimeout))
-	defer cancel()
-	if err := s.http.Shutdown(shut); err != nil {
-		_ = s.http.Close()
-	}
+	s.shut(keep)
 	err := front.Wait()
 	stopDispatch()
 	err = errors.Join(err, way.Wait())
@@ -182,12 +181,12 @@ func (s *Server) Close() error {
 	if s.outbound != nil {
 		s.outbound.CloseIdleConnections()
 	}
-	if s.listener != nil {
-		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, d := range s.doors {
+		if err := d.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
-		s.listener = nil
 	}
+	s.doors = nil
 	if s.ledger != nil {
 		errs = append(errs, s.ledger.Close())
 		s.ledger = nil
@@ -201,6 +200,7 @@ func (s *Server) metrics(tokens *token.Source) http.Handler {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reg.MustRegister(s.dispatch.Collectors()...)
 	reg.MustRegister(s.webhooks.Collectors()...)
+	reg.MustRegister(s.callback.Collectors()...)
 	reg.MustRegister(&gauges{ledger: s.ledger, tokens: tokens})
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }
