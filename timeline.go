@@ -33,6 +33,9 @@ func Timeline(m *Message) []TimelineItem {
 	if m.Reason != "" {
 		en, zh = en+" ("+string(m.Reason)+")", zh+"（"+string(m.Reason)+"）"
 	}
+	if m.Status == StateUndelivered && m.Errmsg != "" { // WeChat's own words
+		en, zh = en+": "+m.Errmsg, zh+"："+m.Errmsg
+	}
 	add(m.UpdatedAt, "status", m.Status, en, zh)
 	slices.SortStableFunc(out, func(a, b TimelineItem) int { return a.At.Compare(b.At) })
 	return out
