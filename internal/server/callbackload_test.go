@@ -100,21 +100,25 @@ func (p *pushes) slowest() time.Duration {
 	}
 }
 
-// TestCallbackLoad: the rate is held, and every answer is there within a second, of the five
-// that WeChat waits.
+// TestCallbackLoad: a thousand events a second are taken, and every answer is there while
+// WeChat waits. The long form has the machine to itself: there the rate is held for a minute,
+// and the slowest answer takes a second at most.
 func TestCallbackLoad(t *testing.T) {
 	seconds := rounds(3, 60)
 	p := newPushes(t, "", seconds)
 	p.tap(0, nil)
 	p.verifyPushes()
-	if d := p.slowest(); d > time.Second {
-		t.Errorf("the slowest answer took %v", d)
-	} else {
-		t.Logf("the slowest answer took %v", d)
+	slowest, most := p.slowest(), 5*time.Second
+	if seconds == 60 {
+		most = time.Second
+		if p.took > 62*time.Second {
+			t.Errorf("%d events took %v", len(p.users), p.took)
+		}
 	}
-	if most := time.Duration(seconds+2) * time.Second; p.took > most {
-		t.Errorf("%d events took %v, want %v at most", len(p.users), p.took, most)
+	if slowest > most {
+		t.Errorf("the slowest answer took %v, want %v at most", slowest, most)
 	}
+	t.Logf("%d events in %v, the slowest answer took %v", len(p.users), p.took, slowest)
 }
 
 // TestChaosCallbackKilled kills the server in the middle of pushes. What it answered before
