@@ -39,7 +39,7 @@ chaos: ## the crash tests on all databases in their long form
 fuzz: ## every fuzz target for 60 s
 	@for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$p || exit 1; \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s -fuzzminimizetime 20x $$p || exit 1; \
 	  done; done
 
 generate: ## rebuild docs/openapi.yaml, docs/config.md and docs/errors.md

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS callbacks (
   UNIQUE (app_no, mark),
   INDEX callbacks_waiting (due_at),
   INDEX callbacks_list (app_no, id),
-  INDEX callbacks_user (openid)
+  INDEX callbacks_user (openid, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Uncertain messages that an event resolved though nothing named them: an answer that

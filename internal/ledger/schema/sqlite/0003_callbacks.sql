@@ -32,7 +32,7 @@ CREATE TABLE callbacks (
 );
 CREATE INDEX callbacks_waiting ON callbacks (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX callbacks_list ON callbacks (app_no, id);
-CREATE INDEX callbacks_user ON callbacks (openid);
+CREATE INDEX callbacks_user ON callbacks (openid, id);
 
 -- Uncertain messages that an event resolved though nothing named them: an answer that
 -- brings its msgid later belongs to another one.
