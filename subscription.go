@@ -238,3 +238,14 @@ type ReportResult struct {
 
 // MaxOutstanding is how many grants of one (user, template) reports alone may bank.
 const MaxOutstanding = 20
+
+// ImportItem is what another program knew of one user's grants.
+type ImportItem struct {
+	OpenID   OpenID `json:"openid" minLength:"1" maxLength:"64"`
+	Template string `json:"template" doc:"template_id or alias"`
+	Count    int64  `json:"count" minimum:"0" maximum:"1000000" doc:"How many unused grants the user has."`
+	Exact    bool   `json:"exact,omitempty" doc:"The count is exact: a zero is a zero, and what we counted beyond it is void. Otherwise it is a lower bound."`
+}
+
+// MaxStockItems is how many users one import or query may name.
+const MaxStockItems = 1000

@@ -15,3 +15,12 @@ type User struct {
 	LastLoginAt  time.Time `json:"last_login_at,omitzero"`
 	CreatedAt    time.Time `json:"created_at"`
 }
+
+// UserExport is everything that is known of one user; secrets are not part of it.
+type UserExport struct {
+	User          User           `json:"user"`
+	Subscriptions []Subscription `json:"subscriptions" doc:"With the history of each."`
+	Messages      []Message      `json:"messages" doc:"Newest first."`
+	Callbacks     []Callback     `json:"callbacks" doc:"What WeChat told of the user, newest first."`
+	ExportedAt    time.Time      `json:"exported_at"`
+}

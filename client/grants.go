@@ -37,3 +37,26 @@ type Adjustment struct {
 func (c *Client) Adjust(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID, template string, adj Adjustment) (hongyan.Subscription, error) {
 	return send[hongyan.Subscription](ctx, c, "POST", join("apps", string(app), "grants", string(openid), template, "adjust"), adj, Options{})
 }
+
+// ImportGrants takes over counts that another program kept, at most [hongyan.MaxStockItems]
+// at once. The same import again changes nothing.
+func (c *Client) ImportGrants(ctx context.Context, app hongyan.AppID, items []hongyan.ImportItem, reason string) ([]hongyan.Subscription, error) {
+	p, err := send[page[hongyan.Subscription]](ctx, c, "POST", join("apps", string(app), "grants", "import"), map[string]any{"items": items, "reason": reason}, Options{})
+	return p.Items, err
+}
+
+// QueryGrants reads the counts of up to [hongyan.MaxStockItems] users: all they have, or
+// those of one template, which are then answered for every user.
+func (c *Client) QueryGrants(ctx context.Context, app hongyan.AppID, openids []hongyan.OpenID, template string) ([]hongyan.Subscription, error) {
+	in := map[string]any{"openids": openids}
+	if template != "" {
+		in["template"] = template
+	}
+	p, err := send[page[hongyan.Subscription]](ctx, c, "POST", join("apps", string(app), "grants", "query"), in, Options{})
+	return p.Items, err
+}
+
+// ExplainGrant tells why a user can or cannot be sent a template.
+func (c *Client) ExplainGrant(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID, template string) (hongyan.Explanation, error) {
+	return get[hongyan.Explanation](ctx, c, join("apps", string(app), "grants", string(openid), template, "explain"), nil)
+}

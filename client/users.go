@@ -25,3 +25,13 @@ func (c *Client) Users(ctx context.Context, app hongyan.AppID, externalID string
 func (c *Client) User(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) (hongyan.User, error) {
 	return get[hongyan.User](ctx, c, join("apps", string(app), "users", string(openid)), nil)
 }
+
+// ExportUser collects everything that is known of a user.
+func (c *Client) ExportUser(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) (hongyan.UserExport, error) {
+	return get[hongyan.UserExport](ctx, c, join("apps", string(app), "users", string(openid), "export"), nil)
+}
+
+// EraseUser forgets a user; counts stay, under a hash.
+func (c *Client) EraseUser(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) error {
+	return c.do(ctx, call{method: "DELETE", path: join("apps", string(app), "users", string(openid))}, nil)
+}

@@ -41,11 +41,20 @@ func (s *server) routes() {
 	get(s, route{"DELETE /v1/apps/{appid}/users/{openid}/sessions", "end-sessions", "users", sendsOrMngs, "End a user's sessions", 0, ""}, s.endSessions)
 	get(s, route{"GET /v1/apps/{appid}/users", "list-users", "users", reads, "List the users", 0, ""}, s.listUsers)
 	get(s, route{"GET /v1/apps/{appid}/users/{openid}", "get-user", "users", reads, "Read a user", 0, ""}, s.getUser)
+	get(s, route{"GET /v1/apps/{appid}/users/{openid}/export", "export-user", "users", manages, "Export everything about a user", 0,
+		"What a user may ask for: grants with their history, messages, what WeChat told. Secrets stay here."}, s.exportUser)
+	remove(s, route{"DELETE /v1/apps/{appid}/users/{openid}", "erase-user", "users", manages, "Erase a user", 0,
+		"The openid becomes a hash; session_key, ids, the data of messages and events go, what waits is canceled. Counts stay. WeChat's own event of a user who leaves (user_authorization_cancellation) does the same."}, s.eraseUser)
 
 	post(s, route{"POST /v1/apps/{appid}/grants/report", "report-grants", "grants", sends, "Report what users chose", 0,
 		"One report, or several in reports. A repeat of an id changes nothing."}, s.reportGrants)
 	get(s, route{"GET /v1/apps/{appid}/grants", "list-grants", "grants", reads, "List the subscriptions", 0, ""}, s.listGrants)
 	get(s, route{"GET /v1/apps/{appid}/grants/{openid}/{template}", "get-grant", "grants", reads, "Read a subscription with its history", 0, ""}, s.getGrant)
+	get(s, route{"GET /v1/apps/{appid}/grants/{openid}/{template}/explain", "explain-grant", "grants", reads, "Why can this user be sent this template, or not?", 0,
+		"Answers \"why 43101?\" in Chinese and English; the first reason decides."}, s.explainGrant)
+	post(s, route{"POST /v1/apps/{appid}/grants/import", "import-grants", "grants", manages, "Take over counts from another program", 0,
+		"A count is set (exact) or raised (a lower bound), never added: the same import again changes nothing. If one item is refused none is stored."}, s.importGrants)
+	post(s, route{"POST /v1/apps/{appid}/grants/query", "query-grants", "grants", readsOrSends, "Read the counts of many users", 0, ""}, s.queryGrants)
 	post(s, route{"POST /v1/apps/{appid}/grants/{openid}/{template}/adjust", "adjust-grant", "grants", manages, "Correct a count", 0, ""}, s.adjustGrant)
 
 	get(s, route{"GET /v1/apps/{appid}/scenes", "list-scenes", "scenes", readsOrSends, "List the scenes", 0, ""}, s.listScenes)

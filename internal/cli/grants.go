@@ -17,6 +17,10 @@ type grantsCmd struct {
 	Get    grantsGetCmd    `cmd:"" help:"Show one subscription with its history."`
 	Report grantsReportCmd `cmd:"" help:"Report what a user chose in wx.requestSubscribeMessage."`
 	Adjust grantsAdjustCmd `cmd:"" help:"Correct a count, with a reason."`
+
+	Explain grantsExplainCmd `cmd:"" help:"Tell why a user can or cannot be sent a template."`
+	Import  grantsImportCmd  `cmd:"" help:"Take over counts from another program."`
+	Query   grantsQueryCmd   `cmd:"" help:"Show the counts of several users."`
 }
 
 func (p *program) grantColumns() []column[hongyan.Subscription] {

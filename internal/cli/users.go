@@ -12,6 +12,8 @@ type usersCmd struct {
 	Login usersLoginCmd `cmd:"" help:"Trade a code of wx.login for the user."`
 
 	Logout usersLogoutCmd `cmd:"" help:"End all of a user's sessions at /mp/v1."`
+	Export usersExportCmd `cmd:"" help:"Print everything that is known of a user, as JSON."`
+	Erase  usersEraseCmd  `cmd:"" help:"Forget a user; counts stay, under a hash."`
 }
 
 type usersLogoutCmd struct {

@@ -204,17 +204,8 @@ func (l *Ledger) eraseEvents(ctx context.Context, e erasure) error {
 // event too many loses its data, none too few.
 func eventLike(o hongyan.OpenID) string { return `%"` + string(o) + `"%` }
 
-// UserExport is everything that is known of one user.
-type UserExport struct {
-	User          hongyan.User           `json:"user"`
-	Subscriptions []hongyan.Subscription `json:"subscriptions" doc:"With the history of each."`
-	Messages      []hongyan.Message      `json:"messages" doc:"Newest first."`
-	Callbacks     []hongyan.Callback     `json:"callbacks" doc:"What WeChat told of the user, newest first."`
-	ExportedAt    time.Time              `json:"exported_at"`
-}
-
 // ExportUser collects everything that is known of one user; secrets stay here.
-func (l *Ledger) ExportUser(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID) (out UserExport, err error) {
+func (l *Ledger) ExportUser(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID) (out hongyan.UserExport, err error) {
 	if out.User, err = l.User(ctx, id, openid); err != nil {
 		return out, err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/oklog/ulid/v2"
 
@@ -151,6 +152,7 @@ type entry struct {
 
 func (t *txn) addEntry(k grantKey, e entry) error {
 	id := t.l.newID(t.now)
+	t.l.drift.note(t, e)
 	var open int64
 	if e.open {
 		open = 1
@@ -159,6 +161,18 @@ func (t *txn) addEntry(k grantKey, e entry) error {
 	_, err := t.exec(`/* ledger.addEntry */ INSERT INTO grant_entries (user_no, template_no, at, id, source, granted, voided, choice, ref, open, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		k.user, k.template, e.at, id[:], string(e.source), e.granted, e.voided, e.choice, e.ref, open, t.now)
 	return err
+}
+
+// drift counts where WeChat's word differed from our count.
+type drift struct{ refused, inferred atomic.Int64 }
+
+func (d *drift) note(t *txn, e entry) {
+	switch e.source {
+	case hongyan.SourceRefused: // it had none of those that we counted
+		t.after = append(t.after, func() { d.refused.Add(e.voided) })
+	case hongyan.SourceInferred: // it had one that we did not know of
+		t.after = append(t.after, func() { d.inferred.Add(e.granted) })
+	}
 }
 
 // newID makes an id whose order within this process is the order of their making.

@@ -72,6 +72,7 @@ type Ledger struct {
 	live     atomic.Int64 // processes on this database
 	erased   atomic.Int64 // messages whose data retention has erased
 	deleted  atomic.Int64 // messages that retention has deleted
+	drift    drift
 	seen     atomic.Int64 // the stamp of the vocabulary in memory
 	unlock   func() error
 	key      *MasterKey

@@ -8,26 +8,15 @@ import (
 	"github.com/hongyan-push/hongyan"
 )
 
-// MaxStockItems is how many users one import or query may name.
-const MaxStockItems = 1000
-
-// ImportItem is what another program knew of one user's grants.
-type ImportItem struct {
-	OpenID   hongyan.OpenID `json:"openid" minLength:"1" maxLength:"64"`
-	Template string         `json:"template" doc:"template_id or alias"`
-	Count    int64          `json:"count" minimum:"0" maximum:"1000000" doc:"How many unused grants the user has."`
-	Exact    bool           `json:"exact,omitempty" doc:"The count is exact: a zero is a zero, and what we counted beyond it is void. Otherwise it is a lower bound."`
-}
-
 // ImportGrants takes over what another program counted. Importing the same again changes
 // nothing: the count is set (exact) or raised to what is said, never added.
-func (l *Ledger) ImportGrants(ctx context.Context, id hongyan.AppID, items []ImportItem, reason string) ([]hongyan.Subscription, error) {
+func (l *Ledger) ImportGrants(ctx context.Context, id hongyan.AppID, items []hongyan.ImportItem, reason string) ([]hongyan.Subscription, error) {
 	a, err := l.app(id)
 	if err != nil {
 		return nil, err
 	}
-	if len(items) == 0 || len(items) > MaxStockItems {
-		return nil, hongyan.Invalid("/items", "length", "Import 1 to %d items at once; there are %d.", MaxStockItems, len(items))
+	if len(items) == 0 || len(items) > hongyan.MaxStockItems {
+		return nil, hongyan.Invalid("/items", "length", "Import 1 to %d items at once; there are %d.", hongyan.MaxStockItems, len(items))
 	}
 	var fields []hongyan.FieldError
 	templates := make([]*templateEntry, len(items))
@@ -84,7 +73,7 @@ func (l *Ledger) ImportGrants(ctx context.Context, id hongyan.AppID, items []Imp
 	return out, nil
 }
 
-func (t *txn) importOne(k grantKey, g *grantRow, it ImportItem, reason string) error {
+func (t *txn) importOne(k grantKey, g *grantRow, it hongyan.ImportItem, reason string) error {
 	reserved, err := t.reservedSum(k)
 	if err != nil {
 		return err
@@ -120,8 +109,8 @@ func (l *Ledger) QueryGrants(ctx context.Context, id hongyan.AppID, openids []ho
 	if err != nil {
 		return nil, err
 	}
-	if len(openids) == 0 || len(openids) > MaxStockItems {
-		return nil, hongyan.Invalid("/openids", "length", "Ask for 1 to %d openids at once; there are %d.", MaxStockItems, len(openids))
+	if len(openids) == 0 || len(openids) > hongyan.MaxStockItems {
+		return nil, hongyan.Invalid("/openids", "length", "Ask for 1 to %d openids at once; there are %d.", hongyan.MaxStockItems, len(openids))
 	}
 	var te *templateEntry
 	if template != "" {

@@ -480,13 +480,16 @@ type Stats struct {
 	Again int64
 	// Told is how many hints of waiting messages went to other replicas.
 	Told int64
+	// Refused is how many grants that we counted WeChat did not have (43101), Inferred how many it
+	// had that we did not know of, since the start.
+	Refused, Inferred int64
 	// Erased and Deleted are what retention did since the start.
 	Erased, Deleted int64
 }
 
 // Stats are read from memory.
 func (l *Ledger) Stats() Stats {
-	s := Stats{Backlog: make(map[hongyan.AppID]int64), UnderWay: len(l.busy.snapshot()), Stalled: l.Stalled(), Again: l.again.Load(), Told: l.wake.told.Load(), Erased: l.erased.Load(), Deleted: l.deleted.Load()}
+	s := Stats{Backlog: make(map[hongyan.AppID]int64), UnderWay: len(l.busy.snapshot()), Stalled: l.Stalled(), Again: l.again.Load(), Told: l.wake.told.Load(), Erased: l.erased.Load(), Deleted: l.deleted.Load(), Refused: l.drift.refused.Load(), Inferred: l.drift.inferred.Load()}
 	l.cache.mu.RLock()
 	defer l.cache.mu.RUnlock()
 	for no, a := range l.cache.byNo {

@@ -219,6 +219,7 @@ var (
 	skewDesc    = prometheus.NewDesc("hongyan_clock_skew_seconds", "How far this machine's clock is behind the database's; beyond a minute nothing is sent.", nil, nil)
 	pausedDesc  = prometheus.NewDesc("hongyan_paused", "Pauses in force, by app and reason.", []string{"appid", "scope", "reason"}, nil)
 	fetchDesc   = prometheus.NewDesc("hongyan_token_fetches_total", "Calls to WeChat's token endpoints.", nil, nil)
+	driftDesc   = prometheus.NewDesc("hongyan_grant_drift_total", "Grants in which WeChat and the ledger differed: refused, those counted here that WeChat did not have (43101); inferred, those it had that nobody told of.", []string{"kind"}, nil)
 	erasedDesc  = prometheus.NewDesc("hongyan_retention_erased_total", "Messages whose data was erased because of their age.", nil, nil)
 	deletedDesc = prometheus.NewDesc("hongyan_retention_deleted_total", "Messages that were deleted because of their age.", nil, nil)
 	deathDesc   = prometheus.NewDesc("hongyan_token_early_deaths_total", "Tokens that WeChat refused before their time.", nil, nil)
@@ -226,7 +227,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, againDesc, liveDesc, skewDesc, pausedDesc, fetchDesc, deathDesc, erasedDesc, deletedDesc} {
+	for _, d := range []*prometheus.Desc{backlogDesc, stalledDesc, againDesc, liveDesc, skewDesc, pausedDesc, fetchDesc, deathDesc, erasedDesc, deletedDesc, driftDesc} {
 		ch <- d
 	}
 }
@@ -243,6 +244,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, stalled)
 	ch <- prometheus.MustNewConstMetric(againDesc, prometheus.CounterValue, float64(st.Again))
+	ch <- prometheus.MustNewConstMetric(driftDesc, prometheus.CounterValue, float64(st.Refused), "refused")
+	ch <- prometheus.MustNewConstMetric(driftDesc, prometheus.CounterValue, float64(st.Inferred), "inferred")
 	ch <- prometheus.MustNewConstMetric(erasedDesc, prometheus.CounterValue, float64(st.Erased))
 	ch <- prometheus.MustNewConstMetric(deletedDesc, prometheus.CounterValue, float64(st.Deleted))
 	ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(g.ledger.Live()))
