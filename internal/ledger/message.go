@@ -190,7 +190,7 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		b, _ := json.Marshal(f.Tag)
 		add(l.d.hasTag, string(b))
 	}
-	from := `messages m`
+	from, order := `messages m`, `m.id`
 	var floor []byte // where this page stops reading
 	switch {
 	case f.OpenID != "":
@@ -204,6 +204,7 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		if err != nil {
 			return nil, "", fmt.Errorf("list messages: %w", err)
 		}
+		order = `um.uid` // or SQLite would go through all messages in their order, to save the sorting
 		from = `(SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um JOIN messages m ON m.id = um.uid`
 		args = append([]any{user, mark, user}, args...)
 	case slices.Contains(restStates, f.Status): // has its own index
@@ -218,7 +219,7 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 			add("m.id >= ?", floor)
 		}
 	}
-	q := `/* ledger.Messages */ SELECT ` + messageColumns + ` FROM ` + from + ` JOIN users u ON u.no = m.user_no WHERE ` + strings.Join(where, " AND ") + ` ORDER BY m.id DESC LIMIT ?`
+	q := `/* ledger.Messages */ SELECT ` + messageColumns + ` FROM ` + from + ` JOIN users u ON u.no = m.user_no WHERE ` + strings.Join(where, " AND ") + ` ORDER BY ` + order + ` DESC LIMIT ?`
 	rs, err := l.rdb.QueryContext(ctx, q, append(args, f.Limit+1)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("list messages: %w", err)

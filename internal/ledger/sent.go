@@ -71,7 +71,7 @@ func (l *Ledger) findSent(ctx context.Context, all []*received) error {
 		args := append(append(append([]any{}, userArgs...), msgidArgs...), mark)
 		args = append(append(args, userArgs...), msgidArgs...)
 		rs, err := l.rdb.QueryContext(ctx, `/* ledger.findSent */ SELECT m.seq, m.user_no, m.msgid FROM user_messages x JOIN messages m ON m.id = x.id WHERE x.user_no `+us+` AND m.msgid `+ms+
-			` UNION SELECT seq, user_no, msgid FROM messages WHERE id > ? AND user_no `+us+` AND msgid `+ms, args...)
+			` UNION ALL SELECT seq, user_no, msgid FROM messages WHERE id > ? AND user_no `+us+` AND msgid `+ms, args...)
 		if err != nil {
 			return fmt.Errorf("find sent messages: %w", err)
 		}
