@@ -142,8 +142,8 @@ func TestShop(t *testing.T) {
 
 	var order struct{ Message, Status string }
 	call(t, "POST", url+"/orders", `{"item":"x","code":"unused"}`, &order)
-	if order.Status != "accepted" || order.Message == "" {
-		t.Errorf("order: got %+v, want it accepted", order)
+	if order.Status != "accepted" && order.Status != "delivered" || order.Message == "" { // its sent event may be that quick
+		t.Errorf("order: got %+v, want it accepted or delivered", order)
 	}
 	var outbox struct {
 		Items []struct {

@@ -38,7 +38,7 @@ Page({
     this.setData({ state: 'paying' })
     return login()
       .then((code) => request(shopURL + '/orders', { item: this.data.item, price: this.data.price, code }))
-      .then(({ status }) => this.setData({ state: status === 'accepted' ? 'sent' : 'paid' }))
+      .then(({ status }) => this.setData({ state: status === 'accepted' || status === 'delivered' ? 'sent' : 'paid' }))
       .catch(({ errMsg }) => this.setData({ state: 'cart', notice: '下单失败：' + errMsg }))
   },
 })
