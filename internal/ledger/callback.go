@@ -210,6 +210,11 @@ func (l *Ledger) scanReceived(r scanner) (*received, error) {
 	if err := r.Scan(&id, &appNo, &c.cb.Event, &c.cb.OpenID, &sealed, &items, &sent, &c.receivedAt, &c.tries); err != nil {
 		return nil, err
 	}
+	// Nothing happened after it was told, whatever WeChat's clock says: a refusal from the
+	// future would end the grants of taps that are still to come.
+	if sent == 0 || sent > c.receivedAt {
+		sent = c.receivedAt
+	}
 	c.id, c.app = ulid.ULID(id), l.appByNo(appNo)
 	c.cb.Encrypted, c.cb.SentAt = sealed == 1, at(sent)
 	return c, json.Unmarshal([]byte(items), &c.cb.Items)

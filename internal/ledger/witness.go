@@ -375,6 +375,7 @@ func (t *txn) refuse(k grantKey, g *grantRow, moment int64, ref string) error {
 		return err
 	}
 	g.stand(hongyan.StandingReject, newest)
+	g.fresh = false
 	if err := t.addEntry(k, entry{source: hongyan.SourceChange, choice: "reject", ref: ref, at: moment}); err != nil {
 		return err
 	}

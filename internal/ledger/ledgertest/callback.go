@@ -253,6 +253,29 @@ func callbackCases() map[string]func(*Env) {
 				e.TB.Errorf("after the second refusal: %+v", s)
 			}
 		},
+		"a refusal and an earlier tap, applied together": func(e *Env) {
+			e.Clock.Advance(time.Hour)
+			for _, cb := range []hongyan.Callback{change("u1", Start.Add(time.Minute), OneTime), popup("u1", Start, OneTime, "accept")} {
+				e.must(e.RecordCallback(ctx, App, cb))
+			}
+			e.must(e.ApplyCallbacks(ctx))
+			e.WantCount("u1", OneTime, Count{Voided: 1, Exact: true})
+			if s := e.Sub("u1", OneTime); s.Standing != hongyan.StandingReject {
+				e.TB.Errorf("standing %s, want that of the later refusal", s.Standing)
+			}
+		},
+		"WeChat's clock is ahead, or absent": func(e *Env) {
+			e.Push(change("u1", Start.Add(time.Hour), OneTime))
+			e.Clock.Advance(10 * time.Second)
+			if r := e.Tap("u1", OneTime, "accept", 0); r.Counted != 1 {
+				e.TB.Errorf("the tap after the refusal: %+v", r)
+			}
+			e.Clock.Advance(10 * time.Minute)
+			cb := popup("u1", Start, OneTime, "accept")
+			cb.SentAt = time.Time{}
+			e.Push(cb)
+			e.WantCount("u1", OneTime, Count{Available: 2, Exact: true})
+		},
 		"a plain refusal voids nothing": func(e *Env) {
 			e.Tap("u1", OneTime, "accept", 0)
 			e.Clock.Advance(time.Minute)
@@ -487,7 +510,8 @@ func sentCases() map[string]func(*Env) {
 			m := uncertain(e)
 			e.Push(sent("u1", e.Clock.Now().Add(-10*time.Second), msgid, "0"))
 			judge(e)
-			e.Push(sent("u1", e.Clock.Now().Add(15*time.Minute), msgid, "0"))
+			e.Clock.Advance(16 * time.Minute)
+			e.Push(sent("u1", e.Clock.Now(), msgid, "0"))
 			judge(e)
 			e.WantState(m.ID, hongyan.StateUncertain, hongyan.CodeWeChatUnclear)
 		},
