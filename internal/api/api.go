@@ -1,5 +1,5 @@
-// Package api is the way in from integrators: the HTTP API under /v1, its OpenAPI
-// description, and the health and metrics endpoints beside it.
+// Package api is the way in from integrators and from phones: the HTTP API under /v1 and
+// /mp/v1, its OpenAPI description, and the health and metrics endpoints beside it.
 //
 // It hides how requests are read, authenticated, made repeatable and answered: an endpoint
 // is a function of a few lines that gets a checked request and returns a value or an error.
