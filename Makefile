@@ -30,7 +30,7 @@ test: deps ## all tests: under the race detector, load and crash tests without i
 	@if command -v cc >/dev/null; then race=-race; \
 	elif [ "$$HONGYAN_TEST_REQUIRE" = all ]; then echo "the race detector needs a C compiler (cc), and HONGYAN_TEST_REQUIRE=all lets nothing be skipped" >&2; exit 1; \
 	else race=; echo "skipped: the race detector, which needs a C compiler (cc)"; fi; \
-	$(GO) test $$race -timeout 20m $(RACED)
+	$(GO) test $$race -timeout 40m $(RACED)
 	$(GO) test -timeout 20m -parallel 16 $(LOADED) # they mostly wait for leases
 
 chaos: ## the crash tests on all databases in their long form
