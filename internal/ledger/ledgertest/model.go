@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -125,7 +126,22 @@ type snapshot struct {
 	messages map[hongyan.MessageID]hongyan.Message
 }
 
+// look reads counts and messages as they are at one moment: the ledger's own upkeep may
+// change both in between, and then they are read again.
 func (m *model) look() snapshot {
+	for {
+		s := m.read()
+		same := true
+		for _, k := range m.pairs {
+			same = same && reflect.DeepEqual(s.subs[k], m.Sub(k.openid, k.tmpl))
+		}
+		if same {
+			return s
+		}
+	}
+}
+
+func (m *model) read() snapshot {
 	s := snapshot{map[pair]hongyan.Subscription{}, map[hongyan.MessageID]hongyan.Message{}}
 	for _, k := range m.pairs {
 		s.subs[k] = m.Sub(k.openid, k.tmpl)
