@@ -27,7 +27,7 @@ func testExplain(t *testing.T, open func(testing.TB) *Database) {
 			e.Tap("u1", OneTime, "accept", 0)
 			e.Send("u1")
 			e.Attempt(hongyan.OutcomeOK)
-		}, "all_spent", "1 of 1 accepts were used by messages", "有 1 次（共 1 次）被消息使用"},
+		}, "all_spent", "used 1 of the grants the user gave (1); the last one was used by msg_", "用户共给出 1 次订阅，其中 1 次已被消息使用，最近一次用于 msg_"},
 		{"refused on the card", fresh, OneTime, func(e *Env) {
 			e.Tap("u1", OneTime, "accept", 0)
 			e.Clock.Advance(time.Minute)
@@ -44,7 +44,7 @@ func testExplain(t *testing.T, open func(testing.TB) *Database) {
 		{"all reserved", fresh, OneTime, func(e *Env) {
 			e.Tap("u1", OneTime, "accept", 0)
 			e.Send("u1", sendAt(Start.Add(time.Hour)))
-		}, "all_reserved", "All grants left (1) are held by messages", "剩余的 1 次订阅均已被"},
+		}, "all_reserved", "What is left (1) is held by messages", "剩余的 1 次订阅均已被"},
 		{"another program used it", fresh, OneTime, func(e *Env) {
 			e.Tap("u1", OneTime, "accept", 0)
 			e.Tap("u1", OneTime, "accept", 0)
@@ -81,7 +81,16 @@ func testExplain(t *testing.T, open func(testing.TB) *Database) {
 			e.Clock.Advance(time.Minute)
 			_, err := e.Adjust(ctx, App, ledger.Adjustment{OpenID: "u1", Template: OneTime, Delta: -1, Reason: "counted twice", Source: hongyan.SourceAdjust})
 			e.must(err)
-		}, "adjusted", "Somebody took 1 grants away: counted twice", "有人减去了 1 次订阅：counted twice"},
+		}, "adjusted", "Somebody took grants away by hand (1): counted twice", "有人手动扣减了 1 次订阅，原因：counted twice"},
+		{"an import took away what was left", fresh, OneTime, func(e *Env) {
+			e.Tap("u1", OneTime, "accept", 0)
+			e.Tap("u1", OneTime, "accept", 0)
+			e.Send("u1")
+			e.Attempt(hongyan.OutcomeOK)
+			e.Clock.Advance(time.Minute)
+			_, err := e.ImportGrants(ctx, App, []hongyan.ImportItem{{OpenID: "u1", Template: OneTime, Exact: true}}, "recount")
+			e.must(err)
+		}, "imported", "what we had counted beyond it is void (1)", "账本多记的 1 次已作废"},
 		{"banned", fresh, OneTime, func(e *Env) {
 			e.Tap("u1", OneTime, "ban", 0)
 		}, "banned", `WeChat answers "ban"`, "微信对此模板返回了 ban"},
@@ -96,7 +105,7 @@ func testExplain(t *testing.T, open func(testing.TB) *Database) {
 		}, "never_accepted", "never accepted this template", "用户从未接受过此模板"},
 		{"nothing is in the way", fresh, OneTime, func(e *Env) {
 			e.Tap("u1", OneTime, "accept", 0)
-		}, "available", "1 grants are available", "还有 1 次可用的订阅"},
+		}, "available", "Grants available: 1.", "还有 1 次可用的订阅"},
 	} {
 		cases(t, open, c.settings, map[string]func(*Env){c.name: func(e *Env) {
 			c.history(e)
@@ -105,9 +114,6 @@ func testExplain(t *testing.T, open func(testing.TB) *Database) {
 			first := got.Reasons[0]
 			if first.Code != c.code || !contains(first.Text.EN, c.en) || !contains(first.Text.ZH, c.zh) {
 				e.TB.Errorf("decides: %+v, want %s: %s / %s; all: %+v", first, c.code, c.en, c.zh, got.Reasons)
-			}
-			if st := e.Stats(); c.code == "gone_elsewhere" && st.Refused != 2 || c.code == "all_spent" && st.Refused+st.Inferred != 0 {
-				e.TB.Errorf("drift: %+v", st)
 			}
 			if got.Next.EN == "" || got.Next.ZH == "" {
 				e.TB.Errorf("no next step: %+v", got.Next)
