@@ -104,11 +104,11 @@ func (f ExplainFacts) oneTime(add func(code string, at time.Time, en, zh string,
 	accept := f.last(func(e Entry) bool { return ClassifyChoice(e.Choice) == ChoiceAccept })
 	after := func(e Entry) bool { return !e.At.IsZero() && !e.At.Before(accept.At) }
 	if s.Available > 0 {
-		add("available", accept.At, "%d grants are available.", "还有 %d 次可用的订阅。", s.Available)
+		add("available", accept.At, "Grants available: %d.", "还有 %d 次可用的订阅。", s.Available)
 		return
 	}
 	if s.Reserved > 0 {
-		add("all_reserved", time.Time{}, "All grants left (%d) are held by messages that are scheduled, queued, being sent or uncertain.", "剩余的 %d 次订阅均已被定时、排队、发送中或结果不明的消息占用。", s.Reserved)
+		add("all_reserved", time.Time{}, "What is left (%d) is held by messages that are scheduled, queued, being sent or uncertain.", "剩余的 %d 次订阅均已被定时、排队、发送中或结果不明的消息占用。", s.Reserved)
 	}
 	if e := f.last(func(e Entry) bool { return e.Source == SourceChange }); after(e) {
 		add("refused_on_card", e.At, "The user refused the message in the card's menu after the last accept.", "用户在最近一次接受之后，在消息卡片的菜单中选择了拒收。")
@@ -126,14 +126,16 @@ func (f ExplainFacts) oneTime(add func(code string, at time.Time, en, zh string,
 		add("uncertain_ended", e.At, "A message stayed uncertain for 7 days; its grant counts as gone.", "有一条消息 7 天内结果不明，其订阅次数按已失效处理。")
 	}
 	if e := f.last(func(e Entry) bool { return e.Source == SourceAdjust && e.Voided > 0 }); after(e) {
-		add("adjusted", e.At, "Somebody took %d grants away: %s", "有人减去了 %d 次订阅：%s", e.Voided, e.Ref)
+		add("adjusted", e.At, "Somebody took grants away by hand (%d): %s", "有人手动扣减了 %d 次订阅，原因：%s", e.Voided, e.Ref)
 	}
-	if s.Spent > 0 {
-		at, by := time.Time{}, ""
-		if f.LastSpent != nil {
-			at, by = f.LastSpent.UpdatedAt, string(f.LastSpent.ID)
-		}
-		add("all_spent", at, "%d of %d accepts were used by messages; the last by %s.", "已获得的订阅中有 %[1]d 次（共 %[2]d 次）被消息使用，最近一条为 %[3]s。", s.Spent, s.Granted, or(by, "-"))
+	if e := f.last(func(e Entry) bool { return e.Source == SourceImport && e.Voided > 0 }); after(e) {
+		add("imported", e.At, "An exact import set the count lower; what we had counted beyond it is void (%d).", "一次精确导入调低了次数，账本多记的 %d 次已作废。", e.Voided)
+	}
+	switch last := f.LastSpent; {
+	case s.Spent > 0 && last != nil:
+		add("all_spent", last.UpdatedAt, "Messages used %d of the grants the user gave (%d); the last one was used by %s.", "用户共给出 %[2]d 次订阅，其中 %[1]d 次已被消息使用，最近一次用于 %[3]s。", s.Spent, s.Granted, last.ID)
+	case s.Spent > 0: // by messages that retention has deleted
+		add("all_spent", time.Time{}, "Messages used %d of the grants the user gave (%d).", "用户共给出 %[2]d 次订阅，其中 %[1]d 次已被消息使用。", s.Spent, s.Granted)
 	}
 	reject := f.last(func(e Entry) bool { return ClassifyChoice(e.Choice) == ChoiceReject && e.Source != SourceChange })
 	if after(reject) {
@@ -149,13 +151,6 @@ func (f ExplainFacts) oneTime(add func(code string, at time.Time, en, zh string,
 		add("unknown", time.Time{}, "Nothing tells of taps in this app: neither the mini program reports nor WeChat pushes events. There may be grants that we do not know of.", "本小程序没有任何订阅记录来源：小程序未上报，也未开启消息推送。可能存在账本未知的订阅次数。")
 	}
 	if s.Granted > 0 && s.Spent == 0 && s.Reserved == 0 {
-		add("voided", time.Time{}, "All %d grants ended without a message.", "全部 %d 次订阅均未使用即失效。", s.Granted)
+		add("voided", time.Time{}, "All grants (%d) ended without a message.", "全部 %d 次订阅均未使用即失效。", s.Granted)
 	}
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

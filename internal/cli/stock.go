@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/hongyan-push/hongyan"
 )
@@ -33,22 +29,23 @@ func (c *grantsImportCmd) Run(ctx context.Context, p *program) error {
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {
-			return err
+			return p.usage(err.Error(), "")
 		}
 		defer f.Close()
 		in = f
 	}
-	items, lines, err := readImport(in)
+	file, err := p.readImport(in)
 	if err != nil {
-		return p.usage(err.Error(), p.say("Nothing was imported: correct the file and import it again."))
+		return err
 	}
+	items, lines := file.items, file.lines
 	var done []hongyan.Subscription
 	for len(items) > 0 {
 		n := min(len(items), hongyan.MaxStockItems)
 		part, err := api.ImportGrants(ctx, c.App, items[:n], c.Reason)
 		if err != nil {
 			p.tell("%d lines are imported; those from line %d on are not. Correct the file and import it again: what is there already stays as it is.", len(done), lines[0])
-			return atLine(err, lines)
+			return p.atLine(err, lines)
 		}
 		done = append(done, part...)
 		items, lines = items[n:], lines[n:]
@@ -61,7 +58,7 @@ func (c *grantsImportCmd) Run(ctx context.Context, p *program) error {
 }
 
 // atLine names the line of the file in what the server says of an item.
-func atLine(err error, lines []int) error {
+func (p *program) atLine(err error, lines []int) error {
 	var e *hongyan.Error
 	if !errors.As(err, &e) || len(e.Fields) == 0 {
 		return err
@@ -71,80 +68,8 @@ func atLine(err error, lines []int) error {
 		return err
 	}
 	moved := *e
-	moved.Message = fmt.Sprintf("line %d: %s", lines[item], e.Message)
+	moved.Message = p.say("line %d: %s", lines[item], e.Message)
 	return &moved
-}
-
-// readImport reads CSV, or JSON lines if the first character is a brace. It answers the
-// number of each item's line.
-func readImport(r io.Reader) (items []hongyan.ImportItem, lines []int, err error) {
-	b := bufio.NewReader(r)
-	if first, err := b.Peek(3); err == nil && string(first) == "\xef\xbb\xbf" {
-		_, _ = b.Discard(3) // spreadsheets begin UTF-8 with it
-	}
-	if first, _ := b.Peek(1); string(first) == "{" {
-		return readImportJSON(b)
-	}
-	c := csv.NewReader(b)
-	c.FieldsPerRecord = -1
-	header, err := c.Read()
-	if err != nil {
-		return nil, nil, fmt.Errorf("the file has no header: %w", err)
-	}
-	at := map[string]int{}
-	for i, name := range header {
-		at[strings.ToLower(strings.TrimSpace(name))] = i
-	}
-	for _, name := range []string{"openid", "template", "count"} {
-		if _, ok := at[name]; !ok {
-			return nil, nil, fmt.Errorf("the header has no column %s; it is openid,template,count,exact", name)
-		}
-	}
-	for {
-		row, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			return items, lines, nil
-		}
-		line, _ := c.FieldPos(0)
-		if err != nil {
-			return nil, nil, err
-		}
-		field := func(name string) string {
-			if i, ok := at[name]; ok && i < len(row) {
-				return strings.TrimSpace(row[i])
-			}
-			return ""
-		}
-		n, err := strconv.ParseInt(field("count"), 10, 64)
-		if err != nil {
-			return nil, nil, fmt.Errorf("line %d: count %q is no number", line, clipped(field("count"), 20))
-		}
-		exact := false
-		if word := field("exact"); word != "" {
-			if exact, err = strconv.ParseBool(word); err != nil {
-				return nil, nil, fmt.Errorf("line %d: exact %q is neither true nor false", line, clipped(word, 20))
-			}
-		}
-		items = append(items, hongyan.ImportItem{OpenID: hongyan.OpenID(field("openid")), Template: field("template"), Count: n, Exact: exact})
-		lines = append(lines, line)
-	}
-}
-
-func readImportJSON(r io.Reader) (items []hongyan.ImportItem, lines []int, err error) {
-	s := bufio.NewScanner(r)
-	for line := 1; s.Scan(); line++ {
-		if len(strings.TrimSpace(s.Text())) == 0 {
-			continue
-		}
-		var it hongyan.ImportItem
-		d := json.NewDecoder(strings.NewReader(s.Text()))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&it); err != nil {
-			return nil, nil, fmt.Errorf("line %d: %w", line, err)
-		}
-		items, lines = append(items, it), append(lines, line)
-	}
-	return items, lines, s.Err()
 }
 
 type grantsQueryCmd struct {

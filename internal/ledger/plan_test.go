@@ -173,6 +173,14 @@ func useCallbacks(ctx context.Context, l *Ledger, ahead *atomic.Int64) error {
 	if _, err := l.ImportGrants(ctx, "a", []hongyan.ImportItem{{OpenID: "v", Template: "t", Count: 1}}, "x"); err != nil {
 		return err
 	}
+	for _, template := range []string{"", "t"} {
+		if _, err := l.QueryGrants(ctx, "a", []hongyan.OpenID{"u", "v", "nobody"}, template); err != nil {
+			return err
+		}
+	}
+	if _, err := l.Submit(ctx, []hongyan.Submission{{App: "a", Template: "t", To: hongyan.Recipient{OpenID: "v"}, Data: map[string]string{"thing1": "x"}, SendAt: now.Add(time.Hour)}}, SubmitOptions{}); err != nil {
+		return err
+	}
 	if _, err := l.ExplainGrant(ctx, "a", "v", "t"); err != nil {
 		return err
 	}

@@ -290,6 +290,18 @@ func (e *env) wantGrant(openid string, available, reserved, spent, voided int) {
 	}
 }
 
+// wantMetric looks for a line where operators do.
+func (e *env) wantMetric(line string) {
+	e.t.Helper()
+	_, b, err := requestErr(e.url, adminKey, "GET", "/metrics", nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte("\n"+line+"\n")) {
+		e.t.Errorf("metrics do not say %s", line)
+	}
+}
+
 func (e *env) pauses() []string {
 	e.t.Helper()
 	var out []string

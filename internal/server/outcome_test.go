@@ -38,6 +38,7 @@ func TestOutcomeOKWithoutReservation(t *testing.T) {
 	if src := e.grant(u)["entries"].([]any)[0].(object)["source"]; src != "inferred" {
 		t.Errorf("source %v, want inferred", src)
 	}
+	e.wantMetric(`hongyan_grant_drift_total{kind="inferred"} 1`)
 	// The report of that very tap comes late: it is that grant, not another one.
 	res := e.call("POST", "/v1/apps/"+e.appid+"/grants/report", object{"reports": []object{{"id": "late", "openid": u, "template": e.tmpl, "choice": "accept", "age_ms": 60000}}}, 200)
 	if note := fmt.Sprint(res); !strings.Contains(note, "inferred") {
@@ -56,6 +57,7 @@ func TestOutcomeRecipient(t *testing.T) {
 		t.Errorf("got %v", m)
 	}
 	e.wantGrant(u, 0, 0, 0, 3)
+	e.wantMetric(`hongyan_grant_drift_total{kind="refused"} 3`)
 	if g := e.grant(u); g["baseline"] != "exact" {
 		t.Errorf("baseline %v, want exact", g["baseline"])
 	}

@@ -68,6 +68,41 @@ func testStock(t *testing.T, open func(testing.TB) *Database) {
 			_, err = e.QueryGrants(ctx, App, nil, "")
 			wantCode(e.TB, err, hongyan.CodeInvalid)
 		},
+		"drift": func(e *Env) {
+			want := func(what string, refused, inferred int64) {
+				e.TB.Helper()
+				if st := e.Stats(); st.Refused != refused || st.Inferred != inferred {
+					e.TB.Errorf("%s: %d refused and %d inferred, want %d and %d", what, st.Refused, st.Inferred, refused, inferred)
+				}
+			}
+			e.Send("u1")
+			e.Attempt(hongyan.OutcomeOK)
+			want("a grant that nobody told of", 0, 1)
+			e.Clock.Advance(time.Minute)
+			for range 3 {
+				e.Tap("u2", OneTime, "accept", 0)
+			}
+			e.Clock.Advance(time.Minute)
+			e.Send("u2")
+			e.Attempt(hongyan.OutcomeOK)
+			want("as we counted", 0, 1)
+			e.Clock.Advance(time.Minute)
+			e.Send("u2")
+			e.Attempt(hongyan.OutcomeRecipient)
+			want("two that WeChat did not have", 2, 1)
+			e.Send("u3")
+			e.Attempt(hongyan.OutcomeRecipient)
+			want("none counted, none there", 2, 1)
+			e.Tap("u4", OneTime, "accept", 0)
+			e.Clock.Advance(time.Minute)
+			e.Push(change("u4", e.Clock.Now(), OneTime))
+			want("a refusal that WeChat told of", 2, 1)
+			e.Tap("u5", OneTime, "accept", 0)
+			e.Clock.Advance(time.Minute)
+			e.Send("u5")
+			e.Attempt(hongyan.OutcomeOpenID)
+			want("another app's openid", 2, 1)
+		},
 		"scenes": func(e *Env) {
 			s, err := e.SetScene(ctx, App, hongyan.Scene{Name: "paid", Templates: []hongyan.SceneTemplate{{Template: Alias, Wanted: 3}, {Template: Other}}})
 			e.must(err)
