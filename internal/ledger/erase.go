@@ -120,11 +120,17 @@ func (l *Ledger) erase(ctx context.Context, e erasure) error {
 		return err
 	}
 	return l.write(ctx, "erase user", func(t *txn) error {
-		if _, err := t.exec(`/* ledger.erase */ UPDATE callbacks SET openid = ?, raw = ? WHERE openid = ? AND app_no = ? AND due_at IS NULL`,
-			string(erasedName(t.l.appByNo(e.app).app.AppID, e.openid, e.user)), []byte{}, string(e.openid), e.app); err != nil {
+		// Of who comes back with the same openid they are another user's.
+		until := e.since + eraseLast.Milliseconds()
+		if _, err := t.exec(`/* ledger.erase */ UPDATE callbacks SET openid = ?, raw = ? WHERE openid = ? AND app_no = ? AND due_at IS NULL AND received_at <= ?`,
+			string(erasedName(t.l.appByNo(e.app).app.AppID, e.openid, e.user)), []byte{}, string(e.openid), e.app, until); err != nil {
 			return err
 		}
-		if left || t.now-e.since < eraseLast.Milliseconds() {
+		var pending bool
+		if err := t.row(`/* ledger.erase */ SELECT EXISTS (SELECT 1 FROM callbacks WHERE openid = ? AND app_no = ? AND received_at <= ?)`, []any{string(e.openid), e.app, until}, &pending); err != nil {
+			return err
+		}
+		if left || pending || t.now-e.since < eraseLast.Milliseconds() {
 			_, err := t.exec(`/* ledger.erase */ UPDATE erasures SET next_at = ? WHERE user_no = ?`, t.now+eraseWait.Milliseconds(), e.user)
 			return err
 		}
@@ -139,8 +145,7 @@ func (l *Ledger) unerased(ctx context.Context, user, after int64) (seqs []any, e
 	if err != nil {
 		return nil, fmt.Errorf("erase user: %w", err)
 	}
-	rs, err := l.rdb.QueryContext(ctx, `/* ledger.unerased */ SELECT m.seq FROM (SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um
-		JOIN messages m ON m.id = um.uid WHERE m.flags & 32 = 0 AND m.seq > ? ORDER BY m.seq LIMIT ?`, user, mark, user, after, eraseChunk)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.unerased */ SELECT m.seq FROM `+ofUser+` WHERE m.flags & 32 = 0 AND m.seq > ? ORDER BY m.seq LIMIT ?`, user, mark, user, after, eraseChunk)
 	if err != nil {
 		return nil, fmt.Errorf("erase user: %w", err)
 	}

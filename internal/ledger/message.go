@@ -120,6 +120,11 @@ func (l *Ledger) showDue(m *hongyan.Message) {
 	}
 }
 
+// ofUser are a user's messages m, for the arguments user, foldMark and user: the folded index
+// knows the older ones, the young tail is scanned. What is folded in between is in both. To be
+// sorted by um.uid: by m.id SQLite would go through all messages in their order instead.
+const ofUser = `(SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um JOIN messages m ON m.id = um.uid`
+
 // MessageFilter narrows a list. Zero fields do not.
 type MessageFilter struct {
 	App      hongyan.AppID
@@ -198,14 +203,11 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		if err != nil || user == 0 {
 			return []hongyan.Message{}, "", err
 		}
-		// The folded index knows the older ones, the young tail is scanned. What is folded in
-		// between is in both.
 		mark, err := l.foldMark(ctx)
 		if err != nil {
 			return nil, "", fmt.Errorf("list messages: %w", err)
 		}
-		order = `um.uid` // or SQLite would go through all messages in their order, to save the sorting
-		from = `(SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um JOIN messages m ON m.id = um.uid`
+		from, order = ofUser, `um.uid`
 		args = append([]any{user, mark, user}, args...)
 	case slices.Contains(restStates, f.Status): // has its own index
 	default:

@@ -105,8 +105,8 @@ func (t *txn) exchange(k grantKey, when, moment int64) error {
 // oldSpends lists the calls since a moment that used a grant from before it, as far as we
 // knew: those of messages that held one, and those matched with an earlier tap.
 func (t *txn) oldSpends(k grantKey, moment int64) (calls []sentCall, err error) {
-	mark := make([]byte, 16)
-	if err := t.row(`/* ledger.oldSpends */ SELECT value FROM meta WHERE name = 'user_messages'`, nil, &mark); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	mark, err := t.foldMark()
+	if err != nil {
 		return nil, err
 	}
 	read := func(r scanner) error {
@@ -115,8 +115,7 @@ func (t *txn) oldSpends(k grantKey, moment int64) (calls []sentCall, err error) 
 		calls = append(calls, c)
 		return err
 	}
-	if err := t.rows(`/* ledger.oldSpends */ SELECT m.started_at, m.seq, m.id FROM (SELECT id AS uid FROM user_messages WHERE user_no = ? UNION SELECT id FROM messages WHERE id > ? AND user_no = ?) um
-		JOIN messages m ON m.id = um.uid WHERE m.template_no = ? AND m.state BETWEEN 5 AND 7 AND m.reserved > 0 AND m.started_at > ?`, []any{k.user, mark, k.user, k.template, moment}, read); err != nil {
+	if err := t.rows(`/* ledger.oldSpends */ SELECT m.started_at, m.seq, m.id FROM `+ofUser+` WHERE m.template_no = ? AND m.state BETWEEN 5 AND 7 AND m.reserved > 0 AND m.started_at > ?`, []any{k.user, mark, k.user, k.template, moment}, read); err != nil {
 		return nil, err
 	}
 	err = t.rows(`/* ledger.oldSpends */ SELECT at, 0, id FROM grant_entries WHERE user_no = ? AND template_no = ? AND at > ? AND source IN ('inferred', 'resolved') AND matched_at > 0 AND matched_at <= ?`,

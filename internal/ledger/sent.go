@@ -206,15 +206,25 @@ func (t *txn) judgeSent(gs grants, c *received, item hongyan.CallbackItem) error
 		return nil
 	}
 	te := c.app.lookup(item.TemplateID)
+	msgid, err := strconv.ParseInt(item.MsgID, 10, 64)
 	switch {
+	case err != nil || msgid == 0:
+		return none("it is no msgid")
 	case te == nil:
 		return none("the app has no such template here")
 	case !c.cb.Encrypted:
 		return none("nothing vouches for a plain push")
 	}
 	user, err := t.userOf(c.app.no, c.cb.OpenID)
-	if err != nil || user == 0 {
-		return errorOr(err, none("no message went to this user from here"))
+	if err != nil {
+		return err
+	}
+	if user == 0 {
+		return none("no message went to this user from here")
+	}
+	if earlier, err := t.earlierAttempt(user, msgid); err != nil || earlier {
+		c.note("msgid %s: of an earlier attempt of a message that has ended", item.MsgID)
+		return err
 	}
 	k := grantKey{user, te.no}
 	if _, err := t.grant(gs, k, te.template.Kind); err != nil {
@@ -234,14 +244,17 @@ func (t *txn) judgeSent(gs grants, c *received, item hongyan.CallbackItem) error
 	if err != nil {
 		return err
 	}
-	return t.resolveSent(gs, c, w, item)
+	return t.resolveSent(gs, c, w, item, msgid)
 }
 
-func errorOr(err, other error) error {
+// earlierAttempt reports whether an attempt before a message's latest has this msgid.
+func (t *txn) earlierAttempt(user, msgid int64) (known bool, err error) {
+	mark, err := t.foldMark()
 	if err != nil {
-		return err
+		return false, err
 	}
-	return other
+	err = t.row(`/* ledger.earlierAttempt */ SELECT EXISTS (SELECT 1 FROM `+ofUser+` JOIN attempts a ON a.seq = m.seq WHERE a.msgid = ?)`, []any{user, mark, user, msgid}, &known)
+	return known, err
 }
 
 func (t *txn) userOf(appNo int64, openid hongyan.OpenID) (int64, error) {
@@ -267,7 +280,7 @@ func (t *txn) uncertainAt(k grantKey, when int64) (found []int64, sending bool, 
 }
 
 // resolveSent settles an uncertain message by an event.
-func (t *txn) resolveSent(gs grants, c *received, w *row, item hongyan.CallbackItem) error {
+func (t *txn) resolveSent(gs grants, c *received, w *row, item hongyan.CallbackItem, msgid int64) error {
 	k := grantKey{w.user, w.template}
 	g := gs[k]
 	spent := int64(w.message.Reserved)
@@ -282,7 +295,6 @@ func (t *txn) resolveSent(gs grants, c *received, w *row, item hongyan.CallbackI
 		}
 	}
 	state := sentState(item)
-	msgid, _ := strconv.ParseInt(item.MsgID, 10, 64)
 	if _, err := t.exec(`/* ledger.resolveSent */ UPDATE messages SET state = ?, reason = ?, reserved = ?, msgid = ?, errmsg = COALESCE(?, errmsg), resend_at = NULL, updated_at = ? WHERE seq = ? AND state + 0 = 9`,
 		state, string(or(sentReason(state), hongyan.CodeSentEvent)), spent, msgid, sentWords(item), t.now, w.seq); err != nil {
 		return err

@@ -294,6 +294,7 @@ func (l *Ledger) purge(ctx context.Context) error {
 		{"dedup_keys", "app_no, dedup_key", "until <= ?", now},
 		{"idempotency_keys", "owner, route, idem_key", "until <= ?", now},
 		{"witnesses", "app_no, source, ref", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
+		{"evidence", "app_no, msgid", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
 		{"mp_sessions", "hash", "expires_at <= ?", now},
 		{"callbacks", "id", "id < ? AND due_at IS NULL", idBefore(now - hongyan.MaxReportAge.Milliseconds())},
 	} {
@@ -356,6 +357,16 @@ func (l *Ledger) foldMark(ctx context.Context) ([]byte, error) {
 	err := l.rdb.QueryRowContext(ctx, `/* ledger.foldMark */ SELECT value FROM meta WHERE name = 'user_messages'`).Scan(&mark)
 	if errors.Is(err, sql.ErrNoRows) {
 		return make([]byte, 16), nil
+	}
+	return mark, err
+}
+
+// foldMark reads in the transaction how far it has come.
+func (t *txn) foldMark() ([]byte, error) {
+	mark := make([]byte, 16)
+	err := t.row(`/* ledger.foldMark */ SELECT value FROM meta WHERE name = 'user_messages'`, nil, &mark)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
 	}
 	return mark, err
 }

@@ -497,6 +497,32 @@ func sentCases() map[string]func(*Env) {
 				e.TB.Errorf("notes: %s", n)
 			}
 		},
+		"without a msgid it settles nothing uncertain": func(e *Env) {
+			m := uncertain(e)
+			for i, msgid := range []string{"", "x", "0"} {
+				cb := sent("u1", Start.Add(time.Duration(i)*time.Second), 0, "0")
+				cb.Items[0].MsgID = msgid
+				e.Push(cb)
+			}
+			judge(e)
+			e.WantState(m.ID, hongyan.StateUncertain, hongyan.CodeWeChatUnclear)
+		},
+		"an earlier attempt has its msgid": func(e *Env) {
+			first := e.Send("u1")
+			j := e.ClaimOne()
+			late := e.Outcome(hongyan.OutcomeOK)
+			late.MsgID = 77
+			e.Tick(ledger.LeaseTime + 11*time.Second)
+			_, err := e.Resolve(ctx, first.ID, hongyan.StateQueued)
+			e.must(err)
+			e.Tick(5 * time.Minute)
+			e.Attempt(hongyan.OutcomeOK)
+			e.Record(j, late)
+			m := uncertain(e)
+			e.Push(sent("u1", e.Clock.Now(), 77, "0"))
+			judge(e)
+			e.WantState(m.ID, hongyan.StateUncertain, hongyan.CodeWeChatUnclear)
+		},
 		"nothing vouches for a plain one": func(e *Env) {
 			m := uncertain(e)
 			cb := sent("u1", Start, msgid, "0")

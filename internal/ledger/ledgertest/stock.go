@@ -235,6 +235,27 @@ func eraseCases() map[string]func(*Env) {
 				e.TB.Errorf("data: %v", got.Data)
 			}
 		},
+		"a push that still waits keeps it open": func(e *Env) {
+			cb := popup("u1", Start, OneTime, "accept")
+			cb.Raw = "what WeChat said"
+			e.Push(cb)
+			e.DB.Exec(e.TB, `UPDATE callbacks SET due_at = 9999999999999`)
+			e.must(e.EraseUser(ctx, App, "u1"))
+			e.Clock.Advance(2 * time.Minute)
+			e.must(e.Purge(ctx))
+			if n := e.DB.Count(e.TB, "erasures"); n != 1 {
+				e.TB.Errorf("%d erasures are left, want 1", n)
+			}
+			e.DB.Exec(e.TB, `UPDATE callbacks SET due_at = NULL`)
+			e.Clock.Advance(20 * time.Second)
+			e.must(e.Purge(ctx))
+			if got, err := e.Callback(ctx, App, e.callbacks()[0].ID); err != nil || got.Raw != "" || got.OpenID.Valid() {
+				e.TB.Errorf("the push: %+v %v", got, err)
+			}
+			if n := e.DB.Count(e.TB, "erasures"); n != 0 {
+				e.TB.Errorf("%d erasures are left", n)
+			}
+		},
 		"a crash does not stop it": func(e *Env) {
 			e.Tap("u1", OneTime, "accept", 0)
 			m := e.Send("u1", secret, sendAt(Start.Add(time.Hour)))

@@ -43,7 +43,8 @@ CREATE TABLE IF NOT EXISTS evidence (
   seq         BIGINT NOT NULL,
   callback_id BINARY(16) NOT NULL,
   recorded_at BIGINT NOT NULL,
-  PRIMARY KEY (app_no, msgid)
+  PRIMARY KEY (app_no, msgid),
+  INDEX evidence_age (recorded_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Calls of the callback URL that were refused: the last hundred of each app.

@@ -44,6 +44,7 @@ CREATE TABLE evidence (
   recorded_at INTEGER NOT NULL,
   PRIMARY KEY (app_no, msgid)
 ) WITHOUT ROWID;
+CREATE INDEX evidence_age ON evidence (recorded_at);
 
 -- Calls of the callback URL that were refused: the last hundred of each app.
 CREATE TABLE callback_rejections (
