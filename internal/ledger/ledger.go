@@ -104,10 +104,12 @@ type Ledger struct {
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
-	grown   bool // SQLite's log has its size; only Open and then the upkeep use it
-	backlog backlog
-	idem    idemLocks
-	nudge   atomic.Pointer[func()]
+	// sweeping is held by the one sweep there is.
+	sweeping sync.Mutex
+	grown    bool // SQLite's log has its size; only Open and then the upkeep use it
+	backlog  backlog
+	idem     idemLocks
+	nudge    atomic.Pointer[func()]
 }
 
 // Open opens the database, brings its schema up to date and marks what a crash left behind.

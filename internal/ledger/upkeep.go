@@ -92,6 +92,9 @@ type sweepOf struct {
 // Sweep ends what has expired and sends again what asked for it. The server calls it by
 // itself; tests that move the clock call it to see the effect at once.
 func (l *Ledger) Sweep(ctx context.Context) error {
+	// One at a time: rows that a second sweep has locked for nothing are passed over by claims.
+	l.sweeping.Lock()
+	defer l.sweeping.Unlock()
 	var errs []error
 	for _, s := range l.d.sweeps(ms(l.Now())) {
 		for {

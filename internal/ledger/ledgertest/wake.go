@@ -53,7 +53,7 @@ func testWake(t *testing.T, open func(testing.TB) *Database) {
 			}
 			a.Lane.Room(0)
 			a.Send("u6")
-			a.eventually("b has heard of the last", func() bool { return heard.Load() > 0 })
+			a.eventually("b has heard of the last", func() bool { return heard.Load() > 0 && a.Stats().Told > 0 })
 			if told := a.Stats().Told; told != 1 || heard.Load() != 1 {
 				a.TB.Errorf("told %d times and heard %d times, want once", told, heard.Load())
 			}
