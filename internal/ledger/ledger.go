@@ -109,6 +109,8 @@ type Ledger struct {
 	grown    bool // SQLite's log has its size; only Open and then the upkeep use it
 	backlog  backlog
 	idem     idemLocks
+	syncs    syncCalls
+	gates    sync.Map // by app: whoever is first in the line of those who wait for a place
 	nudge    atomic.Pointer[func()]
 }
 
