@@ -251,6 +251,8 @@ func (l *Ledger) syncWait(res SyncResult, outcome <-chan hongyan.Outcome) SyncRe
 			return res
 		}
 	case <-time.After(LeaseTime):
+	case <-l.over:
+		return res
 	}
 	return l.syncRead(res)
 }
