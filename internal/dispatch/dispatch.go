@@ -115,7 +115,7 @@ func (d *Dispatcher) reserve(id hongyan.AppID, want int) int {
 	return d.lane(id).reserve(want, 2*d.cfg.Senders)
 }
 
-func (d *Dispatcher) release(id hongyan.AppID, n int) { d.lane(id).release(n) }
+func (d *Dispatcher) release(id hongyan.AppID, n int) { d.lane(id).giveUp(n) }
 
 func (d *Dispatcher) deliver(jobs []*ledger.Job) {
 	for _, j := range jobs {

@@ -136,8 +136,9 @@ func TestPace(t *testing.T) {
 	if n := p.allowance(now, 0, 64); n != 64 {
 		t.Errorf("without a limit %d of 64 may start", n)
 	}
+	p.kept(64)
 	for range 200 {
-		if d := p.delay(now); d != 0 {
+		if d := p.delay(now, handOffWait); d != 0 {
 			t.Fatalf("without a limit a call waits %v", d)
 		}
 	}
@@ -148,7 +149,8 @@ func TestPace(t *testing.T) {
 	for ms := range 1000 {
 		at := now.Add(time.Second + time.Duration(ms)*time.Millisecond)
 		for range p.allowance(at, 0, 64) {
-			if p.delay(at) == 0 {
+			p.kept(1)
+			if p.delay(at, handOffWait) == 0 {
 				started++
 			}
 		}
@@ -160,8 +162,33 @@ func TestPace(t *testing.T) {
 	if n := p.allowance(later, 0, 64); n != 64 {
 		t.Errorf("the limit has not grown away after ten minutes: %d", n)
 	}
+	p.kept(64)
 	if n := p.allowance(later, 5, 64); n > 5 {
 		t.Errorf("with a setting of 5/s %d may start at once", n)
+	}
+}
+
+// TestPacePromises: many who ask before the first call begins get no more places together
+// than there are turns, and a turn that comes too late is nobody's.
+func TestPacePromises(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	p := newPace()
+	p.slow(now) // the least pace, one turn at once
+	now = now.Add(time.Second)
+	given := 0
+	for range 16 {
+		given += p.allowance(now, 0, 1)
+	}
+	if given != 1 {
+		t.Errorf("%d of 16 have a place for one turn", given)
+	}
+	p.kept(given)
+	for range 50 {
+		p.delay(now, handOffWait)
+	}
+	if d := p.delay(now.Add(1500*time.Millisecond), handOffWait); d > handOffWait {
+		t.Errorf("turns that nobody took keep others waiting for %v", d)
 	}
 }
 

@@ -47,6 +47,12 @@ func (l *lane) reserve(want, most int) int {
 	}
 	// Replicas share the app's pace evenly.
 	want = l.pace.allowance(now, app.Settings.PacePerSecond/float64(l.d.cfg.Ledger.Live()), want)
+	n := l.take(now, want, most)
+	l.pace.kept(want - n)
+	return n
+}
+
+func (l *lane) take(now time.Time, want, most int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.restTo) {
@@ -55,6 +61,12 @@ func (l *lane) reserve(want, most int) int {
 	n := max(0, min(want, most-l.places))
 	l.places += n
 	return n
+}
+
+// giveUp gives back places that no message took.
+func (l *lane) giveUp(n int) {
+	l.pace.kept(n)
+	l.release(n)
 }
 
 // breakerWait is how long no endpoint may be called.

@@ -140,7 +140,7 @@ func (d *Dispatcher) claim(ctx context.Context, l *lane, req ledger.ClaimRequest
 	}
 	req.Max = n
 	jobs, err := d.cfg.Ledger.ClaimSends(ctx, req)
-	l.release(n - len(jobs))
+	l.giveUp(n - len(jobs))
 	if err != nil {
 		return err
 	}

@@ -18,31 +18,50 @@ type pace struct {
 	slowed  time.Time // when it was halved last
 	counter [2]int    // calls in this and the previous second
 	second  int64
+	// promised are places that were given and whose calls have not begun.
+	promised int
 }
+
+// leastPace is as slow as a complaint makes us: below it the pace is not what is wrong.
+const leastPace = 10
 
 func newPace() *pace { return &pace{limiter: rate.NewLimiter(rate.Inf, 1)} }
 
-// allowance is how many calls may begin now, at most n.
+// allowance promises up to n calls that may begin now. Each is begun, or taken back.
 func (p *pace) allowance(now time.Time, setting float64, n int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.setting = setting
 	p.adjust(now)
-	if p.limiter.Limit() == rate.Inf {
-		return n
+	if p.limiter.Limit() != rate.Inf {
+		n = max(0, min(n, int(p.limiter.TokensAt(now))-p.promised))
 	}
-	return max(0, min(n, int(p.limiter.TokensAt(now))))
+	p.promised += n
+	return n
 }
 
-// delay takes one call's place and says how long to wait before it.
-func (p *pace) delay(now time.Time) time.Duration {
+// kept takes back n promises, or says that their calls begin.
+func (p *pace) kept(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.promised = max(0, p.promised-n)
+}
+
+// delay takes one call's turn and says how long to wait for it; a turn that is further off
+// than most is not taken.
+func (p *pace) delay(now time.Time, most time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count(now)
 	if p.limiter.Limit() == rate.Inf {
 		return 0
 	}
-	return p.limiter.ReserveN(now, 1).DelayFrom(now)
+	turn := p.limiter.ReserveN(now, 1)
+	wait := turn.DelayFrom(now)
+	if wait > most {
+		turn.CancelAt(now)
+	}
+	return wait
 }
 
 // slow halves the pace, because WeChat asked for it; once a second, for calls that were
@@ -59,7 +78,7 @@ func (p *pace) slow(now time.Time) {
 	if p.limited > 0 {
 		measured = min(measured, p.limited)
 	}
-	p.limited, p.grownAt = max(measured/2, 1), now
+	p.limited, p.grownAt = max(measured/2, leastPace), now
 	p.adjust(now)
 }
 

@@ -16,6 +16,7 @@ const handOffWait = time.Second
 // process takes one leased message through its attempt and hands the outcome back.
 func (l *lane) process(j *ledger.Job) {
 	ctx := context.Background() // a call under way at a stop is awaited, not cut
+	l.pace.kept(1)
 	o := l.attempt(ctx, j)
 	o.Jitter = jitter()
 	l.d.metrics.outcomes.WithLabelValues(string(o.Class)).Inc()
@@ -73,7 +74,7 @@ func (l *lane) mayCall(j *ledger.Job) (hongyan.Outcome, bool) {
 	if err != nil || !j.Probe() && held(app, j.Message.Template) {
 		return giveBack, false
 	}
-	wait := l.pace.delay(wall)
+	wait := l.pace.delay(wall, handOffWait)
 	if wait > handOffWait {
 		giveBack.RetryAt = wall.Add(wait)
 		return giveBack, false

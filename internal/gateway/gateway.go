@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
@@ -51,6 +52,7 @@ type Gateway struct {
 	routes   map[string]route
 	requests *prometheus.CounterVec
 
+	flight singleflight.Group // of template lists
 	mu     sync.Mutex
 	given  map[string]givenToken       // by key: the real token it was given last
 	synced map[hongyan.AppID]time.Time // when templates were last asked for

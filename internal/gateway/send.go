@@ -44,7 +44,8 @@ func (c *call) send() {
 	}
 	err = do(s, join)
 	// The app's templates may have been added elsewhere since they were last read.
-	if hongyan.CodeOf(err) == hongyan.CodeTemplateNotFound && c.g.sync(c.ctx, c.app, syncRest) {
+	if hongyan.CodeOf(err) == hongyan.CodeTemplateNotFound {
+		c.g.sync(c.ctx, c.app, syncRest)
 		err = do(s, join)
 	}
 	if err != nil {

@@ -62,10 +62,9 @@ func (c *call) addTemplate() {
 // learn keeps a template that was just added. If the list cannot be had now (its quota is
 // tiny), the template is known by its id, and the next list fills it in.
 func (c *call) learn(id string) {
-	if c.g.sync(c.ctx, c.app, 0) {
-		if _, err := c.g.l.Template(c.app, id); err == nil {
-			return
-		}
+	c.g.sync(c.ctx, c.app, 0)
+	if _, err := c.g.l.Template(c.app, id); err == nil {
+		return
 	}
 	if err := c.g.l.SaveTemplate(c.ctx, c.app, ledger.SyncedTemplate{TemplateID: id, Kind: hongyan.KindUnknown}, nil); err != nil {
 		c.g.log.ErrorContext(c.ctx, "template not kept", "appid", c.app, "template_id", id, "err", err)
@@ -126,16 +125,22 @@ func jsonOfForm(body []byte) []byte {
 // syncRest is how long the list is not asked for again because of one unknown template.
 const syncRest = 6 * time.Hour
 
-// sync reads the app's templates from WeChat, unless that was done less than rest ago.
-func (g *Gateway) sync(ctx context.Context, app hongyan.AppID, rest time.Duration) bool {
-	now := time.Now()
-	g.mu.Lock()
-	recent := rest > 0 && now.Sub(g.synced[app]) < rest
-	g.synced[app] = now
-	g.mu.Unlock()
-	if recent {
-		return false
-	}
+// sync reads the app's templates from WeChat, unless that was done less than rest ago. Those
+// who want it at the same time share it.
+func (g *Gateway) sync(ctx context.Context, app hongyan.AppID, rest time.Duration) {
+	_, _, _ = g.flight.Do(string(app), func() (any, error) {
+		g.mu.Lock()
+		recent := rest > 0 && time.Since(g.synced[app]) < rest
+		g.synced[app] = time.Now()
+		g.mu.Unlock()
+		if !recent {
+			g.readTemplates(context.WithoutCancel(ctx), app)
+		}
+		return nil, nil
+	})
+}
+
+func (g *Gateway) readTemplates(ctx context.Context, app hongyan.AppID) {
 	token, err := g.cfg.Tokens.AccessToken(ctx, string(app))
 	var list []wechat.Template
 	if err == nil {
@@ -147,5 +152,4 @@ func (g *Gateway) sync(ctx context.Context, app hongyan.AppID, rest time.Duratio
 	if err != nil {
 		g.log.WarnContext(ctx, "templates not read", "appid", app, "err", err)
 	}
-	return err == nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,36 @@ type world struct {
 	gateway target
 	key     hongyan.APIKey // of the gateway target, with every right
 	http    *http.Client
+	// upstream is what stands at WeChat's address: the sandbox, with somebody who takes down
+	// what reaches it.
+	upstream recorder
+}
+
+// recorder takes down what reaches WeChat.
+type recorder struct {
+	next http.Handler
+	mu   sync.Mutex
+	seen []arrival
+}
+
+type arrival struct {
+	method, path, host string
+	header             http.Header
+}
+
+func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	r.mu.Lock()
+	r.seen = append(r.seen, arrival{q.Method, q.URL.EscapedPath(), q.Host, q.Header.Clone()})
+	r.mu.Unlock()
+	r.next.ServeHTTP(w, q)
+}
+
+func (r *recorder) take() []arrival {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := r.seen
+	r.seen = nil
+	return seen
 }
 
 var allRights = []hongyan.Scope{hongyan.ScopeGateway, hongyan.ScopeGatewayTemplates, hongyan.ScopeGatewayQuota, hongyan.ScopeGatewayRelay}
@@ -51,7 +82,8 @@ func newWorld(t *testing.T, settings hongyan.AppSettings) *world {
 	w := &world{t: t, box: sandbox.New(sandbox.Config{}), http: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	wx := &http.Server{Handler: w.box}
+	wx := &http.Server{Handler: &w.upstream}
+	w.upstream.next = w.box
 	served := make(chan struct{})
 	go func() { _ = wx.Serve(l); close(served) }()
 	w.srv, err = server.New(t.Context(), config.Config{Data: t.TempDir(), Listen: "127.0.0.1:0", GatewayListen: "127.0.0.1:0", AdminKey: adminKey,
@@ -115,6 +147,11 @@ func (w *world) user(grants int) string {
 
 // do makes a call; the body is nil, a string as it is, or JSON.
 func (w *world) do(method, target string, body any) (object, error) {
+	return w.by(w.http, method, target, body)
+}
+
+// by is do by another client.
+func (w *world) by(c *http.Client, method, target string, body any) (object, error) {
 	var r io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -131,7 +168,7 @@ func (w *world) do(method, target string, body any) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := w.http.Do(req)
+	res, err := c.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +229,7 @@ func errcode(o object) string {
 // cards counts what arrived on the phones, by openid.
 func (w *world) cards() map[string]int {
 	w.t.Helper()
-	box, err := w.box.Outbox(sandbox.OutboxQuery{AppID: w.app.AppID})
+	box, err := w.box.Outbox(sandbox.OutboxQuery{AppID: w.app.AppID, Limit: 1000})
 	w.must(err)
 	out := make(map[string]int)
 	for _, c := range box.Items {
