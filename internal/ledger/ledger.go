@@ -111,7 +111,7 @@ type Ledger struct {
 	idem     idemLocks
 	syncs    syncCalls
 	over     chan struct{} // closed once Run has ended: no result comes any more
-	gates    sync.Map // by app: whoever is first in the line of those who wait for a place
+	gates    sync.Map      // by app: whoever is first in the line of those who wait for a place
 	nudge    atomic.Pointer[func()]
 }
 

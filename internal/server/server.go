@@ -53,7 +53,7 @@ type Server struct {
 	// What each door is for; nil where there is none.
 	private, public, sdks *door
 	gateway               *gateway.Gateway
-	stopping chan struct{} // closed when the stop begins
+	stopping              chan struct{} // closed when the stop begins
 }
 
 // New opens the database, binds the listeners and builds the parts. Run starts them; Close
