@@ -28,7 +28,7 @@ var shops = []struct {
 	{"go", "go", []string{"go", "run", "."}},
 	{"node", "node", []string{"node", "shop.mjs"}},
 	{"python", "python3", []string{"python3", "shop.py"}},
-	{"java", "java", []string{"java", "Shop.java"}},
+	{"java", "javac", []string{"java", "Shop.java"}}, // a JDK: java runs the source
 	// PHP's own server writes where it listens to standard error.
 	{"php", "php", []string{"sh", "-c", "exec php -S 127.0.0.1:0 shop.php 2>&1"}},
 }

@@ -17,7 +17,7 @@ const changeOneLine = "../../examples/change-one-line"
 // time2, no card arrives, and the grant is still there.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
-	progtest.Require(t, "java")
+	progtest.Require(t, "java", "javac") // a JDK: java runs the source
 	demo := progtest.StartDemo(t)
 	for _, to := range targets(demo) {
 		t.Run(to.name, func(t *testing.T) {

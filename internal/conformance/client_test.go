@@ -35,7 +35,7 @@ var clients = []struct {
 	}, node("co-wechat-api.mjs")},
 	{"fetch", "fetch (Node)", plainNote, node("fetch.mjs")},
 	{"urllib", "urllib (Python)", plainNote, program("python3", "urllib_client.py")},
-	{"HttpClient", "java.net.http.HttpClient (Java)", plainNote, program("java", "HttpClientClient.java")},
+	{"HttpClient", "java.net.http.HttpClient (Java)", plainNote, program("java", "HttpClientClient.java", "javac")},
 	{"net/http", "net/http (Go)", note{
 		"No SDK. It calls `https://api.weixin.qq.com`, and its transport sends that elsewhere. On 40001 or 42001 it fetches a token and repeats the call once.",
 		"不用 SDK。它调用 `https://api.weixin.qq.com`，由它的 transport 转到别处。遇到 40001 或 42001 时重新获取 token，并把调用重复一次。",
