@@ -14,12 +14,16 @@ const (
 	ScopeRead    Scope = "read"    // read everything but secrets
 	ScopeManage  Scope = "manage"  // change apps, templates and keys
 	ScopeToken   Scope = "token"   // read access tokens
-	ScopeGateway Scope = "gateway" // use the gateway
-	ScopeSandbox Scope = "sandbox" // drive the sandbox through the server
+	ScopeGateway Scope = "gateway" // log in, get a virtual token and send through the gateway
+	// What a gateway key may do there besides.
+	ScopeGatewayTemplates Scope = "gateway_templates" // list, add and delete templates
+	ScopeGatewayQuota     Scope = "gateway_quota"     // read and clear quotas, look up a rid, check the callback
+	ScopeGatewayRelay     Scope = "gateway_relay"     // call the paths that the app's setting gateway_relay lists
+	ScopeSandbox          Scope = "sandbox"           // drive the sandbox through the server
 )
 
 // Scopes lists every scope.
-var scopes = []Scope{ScopeSend, ScopeRead, ScopeManage, ScopeToken, ScopeGateway, ScopeSandbox}
+var scopes = []Scope{ScopeSend, ScopeRead, ScopeManage, ScopeToken, ScopeGateway, ScopeGatewayTemplates, ScopeGatewayQuota, ScopeGatewayRelay, ScopeSandbox}
 
 // Scopes lists every scope there is.
 func Scopes() []Scope { return slices.Clone(scopes) }

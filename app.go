@@ -2,6 +2,7 @@ package hongyan
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"time"
 )
@@ -57,7 +58,14 @@ type AppSettings struct {
 	Validation     Validation `json:"validation,omitempty" enum:"normal,strict" doc:"Default validation of messages."`
 	Fit            Fit        `json:"fit,omitempty" enum:"none,repair,truncate" doc:"Default fit of messages."`
 	// BacklogLimit is how many messages may be queued; more are refused with backlog_full.
-	BacklogLimit int64 `json:"backlog_limit,omitempty" minimum:"0" maximum:"100000000" doc:"Most queued messages. Default 1000000."`
+	// GatewayMode says what the gateway does with a send.
+	GatewayMode GatewayMode `json:"gateway_mode,omitempty" enum:"sync,queue" doc:"What the gateway does with a send: sync (default) calls WeChat at once and answers in its words; queue stores it and answers errcode 0 without a msgid."`
+	// GatewayRepeatS is how long the gateway takes an identical send for a repeat of one whose
+	// outcome is unclear.
+	GatewayRepeatS int64 `json:"gateway_repeat_s,omitempty" minimum:"0" maximum:"86400" doc:"Seconds in which an identical send through the gateway is taken for a repeat of one whose outcome is unclear, and not sent. Default 600."`
+	// GatewayRelay are the paths of WeChat's that the gateway relays for keys with the right.
+	GatewayRelay []string `json:"gateway_relay,omitempty" maxItems:"200" doc:"Further paths of WeChat's that the gateway relays with the real token, exactly as written, such as /wxa/getwxacodeunlimit. Default none."`
+	BacklogLimit int64    `json:"backlog_limit,omitempty" minimum:"0" maximum:"100000000" doc:"Most queued messages. Default 1000000."`
 }
 
 // History is the setting of [AppSettings.History].
@@ -77,6 +85,42 @@ const (
 	DialogRejectKeep DialogReject = "keep"
 	DialogRejectVoid DialogReject = "void"
 )
+
+// GatewayMode is the setting of [AppSettings.GatewayMode].
+type GatewayMode string
+
+// What the gateway does with a send.
+const (
+	GatewaySync  GatewayMode = "sync"
+	GatewayQueue GatewayMode = "queue"
+)
+
+// DefaultGatewayRepeat is the default of [AppSettings.GatewayRepeatS].
+const DefaultGatewayRepeat = 10 * time.Minute
+
+// GatewayRepeat is for how long an identical send is taken for a repeat of an unclear one.
+func (s AppSettings) GatewayRepeat() time.Duration {
+	if s.GatewayRepeatS > 0 {
+		return time.Duration(s.GatewayRepeatS) * time.Second
+	}
+	return DefaultGatewayRepeat
+}
+
+// RelayFault says why the gateway must not relay a path: it is not exact, the gateway has it
+// itself, or it deals in credentials. Empty: it may.
+func RelayFault(p string) string {
+	low := strings.ToLower(p)
+	under := func(prefix string) bool { return low == prefix || strings.HasPrefix(low, prefix+"/") }
+	switch {
+	case !strings.HasPrefix(p, "/") || p != path.Clean(p) || strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("%?#\\;", r) }):
+		return "A path is exact, as /wxa/getwxacodeunlimit: no host, no query, no escapes, no double slashes."
+	case under("/cgi-bin/token"), under("/cgi-bin/stable_token"), under("/cgi-bin/component"), under("/cgi-bin/ticket"), under("/sns"), under("/cgi-bin/clear_quota"):
+		return "The gateway never relays paths of tokens, tickets, logins and third-party platforms."
+	case under("/cgi-bin/message/subscribe/send"), under("/wxaapi/newtmpl"):
+		return "The gateway has this path itself."
+	}
+	return ""
+}
 
 // Switch is a setting that is on or off.
 type Switch string
@@ -129,13 +173,19 @@ func (s AppSettings) Check() error {
 	choice(&fields, "/settings/on_busy", string(s.OnBusy), "retry", "uncertain")
 	choice(&fields, "/settings/validation", string(s.Validation), "normal", "strict")
 	choice(&fields, "/settings/fit", string(s.Fit), "none", "repair", "truncate")
+	choice(&fields, "/settings/gateway_mode", string(s.GatewayMode), "sync", "queue")
+	for i, p := range s.GatewayRelay {
+		if fault := RelayFault(p); fault != "" {
+			fields = append(fields, FieldError{Pointer: fmt.Sprintf("/settings/gateway_relay/%d", i), Code: "path", Detail: fault})
+		}
+	}
 	for i, o := range s.OnlyOpenIDs {
 		if !o.Valid() {
 			fields = append(fields, FieldError{Pointer: fmt.Sprintf("/settings/only_openids/%d", i), Code: "openid", Detail: badOpenID})
 		}
 	}
-	if s.PacePerSecond < 0 || s.DefaultExpiryS < 0 || s.BacklogLimit < 0 {
-		fields = append(fields, FieldError{Pointer: "/settings", Code: "negative", Detail: "pace_per_second, default_expiry_s and backlog_limit cannot be negative."})
+	if s.PacePerSecond < 0 || s.DefaultExpiryS < 0 || s.BacklogLimit < 0 || s.GatewayRepeatS < 0 {
+		fields = append(fields, FieldError{Pointer: "/settings", Code: "negative", Detail: "pace_per_second, default_expiry_s, backlog_limit and gateway_repeat_s cannot be negative."})
 	}
 	return fieldsError(fields)
 }

@@ -43,6 +43,7 @@ const (
 	CodeOpenIDNotAllowed   Code = "openid_not_allowed"
 	CodeNoGrant            Code = "no_grant"
 	CodeNotSubscribed      Code = "not_subscribed"
+	CodeNotStarted         Code = "not_started"
 	CodeTooLate            Code = "too_late"
 	CodeAlreadyFinal       Code = "already_final"
 	CodeHeldLimit          Code = "held_limit"

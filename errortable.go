@@ -63,6 +63,8 @@ var codes = []CodeInfo{
 		Text{"Ask in a tap with wx.requestSubscribeMessage; or use on_no_grant: hold to wait for the next accept, or send to try anyway.", "请在用户点击时调用 wx.requestSubscribeMessage；或用 on_no_grant: hold 等待下次订阅，用 send 则照样尝试发送。"}},
 	{CodeNotSubscribed, 0, Text{"WeChat refused: the user has no subscription left (43101).", "微信拒绝：用户没有可用的订阅（43101）。"},
 		Text{"Ask the user to subscribe again; see the grant's explain.", "请让用户重新订阅；可查看该用户的订阅说明（explain）。"}},
+	{CodeNotStarted, 503, Text{"The call to WeChat could not begin in time.", "未能及时开始调用微信。"},
+		Text{"Nothing was sent: send it again. If it stays, read the app's pauses and the backlog.", "消息未发出，请重试。若持续出现，请检查小程序的暂停状态与积压。"}},
 	{CodeTooLate, 409, Text{"The message is already on its way.", "消息已在发送途中。"},
 		Text{"Wait for its result; an uncertain message is settled with resolve.", "请等待结果；结果不明（uncertain）的消息用 resolve 处理。"}},
 	{CodeAlreadyFinal, 409, Text{"The message is already final.", "消息已是最终状态。"},

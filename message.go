@@ -352,6 +352,9 @@ type Message struct {
 	DryRun    bool `json:"dry_run,omitempty"`
 
 	Progress Progress `json:"-"`
+	// Once: somebody waits for the answer of this very attempt, so what would queue it again
+	// fails it.
+	Once bool `json:"-"`
 }
 
 // Progress is what deciding about a message needs besides what people see.

@@ -136,7 +136,29 @@ func (m *Message) Apply(o Outcome, now time.Time) Change {
 	default:
 		m.unclear(&c, CodeWeChatUnclear) // a class nobody decided about: do not guess
 	}
+	if m.Once && c.State == StateQueued {
+		m.fail(&c, reasonOnce(o), GrantReturn)
+	}
 	return c
+}
+
+// reasonOnce says why a message that has one attempt is not tried again.
+func reasonOnce(o Outcome) Code {
+	switch {
+	case o.Class == OutcomeGiveBack:
+		return CodeNotStarted
+	case o.Class == OutcomeBusy:
+		return CodeWeChatBusy
+	case o.Class == OutcomeSameUser:
+		return CodeSameUserBusy
+	case o.Class == OutcomeUnsent:
+		return CodeWeChatUnreachable
+	case o.Class == OutcomeToken:
+		return CodeTokenRejected
+	case !o.Answered() || o.StartedAt.IsZero():
+		return CodeTokenUnavailable
+	}
+	return CodeWeChatRefused
 }
 
 // notSubscribed is 43101: held once if the caller asked for that, else failed.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ type Client struct {
 	callTimeout time.Duration
 	sends       *pool
 	others      *pool
+	base        string // without a trailing slash
+	userAgent   string
+	relay       *http.Client
 }
 
 // New returns a client, or an error when the configuration cannot work. It does
@@ -106,6 +110,7 @@ func New(cfg Config) (*Client, error) {
 		c.target = "http://" + base.Host + c.target
 		c.forward = via
 	}
+	c.base, c.userAgent, c.relay = strings.TrimRight(base.String(), "/"), cfg.UserAgent, newRelay(cfg)
 	c.sends = newPool(d, cfg.MaxConns)
 	c.others = newPool(d, maxOtherConns)
 	return c, nil
@@ -116,6 +121,7 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Close() {
 	c.sends.close()
 	c.others.close()
+	c.relay.CloseIdleConnections()
 }
 
 func (cfg *Config) fill() error {

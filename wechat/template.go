@@ -55,6 +55,18 @@ type Template struct {
 	Type int `json:"type"`
 }
 
+// Enums is what each enum_string key may hold, by key as WeChat writes it; nil without any.
+func (t Template) Enums() map[string][]string {
+	var enums map[string][]string
+	for _, e := range t.KeywordEnumValueList {
+		if enums == nil {
+			enums = make(map[string][]string)
+		}
+		enums[e.KeywordCode] = e.EnumValueList
+	}
+	return enums
+}
+
 // KeywordEnum lists the values that one enum_string key may hold.
 type KeywordEnum struct {
 	// KeywordCode is the key with ".DATA" at its end.

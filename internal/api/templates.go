@@ -7,7 +7,6 @@ import (
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
-	"github.com/hongyan-push/hongyan/wechat"
 )
 
 // inTemplate names one template of an app.
@@ -32,22 +31,11 @@ func (s *server) templatesAtWeChat(ctx context.Context, app hongyan.AppID) ([]le
 	err := s.withToken(ctx, app, func(token string) error {
 		found, err := s.WeChat.GetTemplateList(ctx, token)
 		for _, t := range found {
-			out = append(out, syncedTemplate(t))
+			out = append(out, ledger.SyncedTemplate{TemplateID: t.PriTmplID, Title: t.Title, Content: t.Content, Example: t.Example, Kind: hongyan.TemplateKindOf(t.Type), Enums: t.Enums()})
 		}
 		return err
 	})
 	return out, err
-}
-
-func syncedTemplate(t wechat.Template) ledger.SyncedTemplate {
-	s := ledger.SyncedTemplate{TemplateID: t.PriTmplID, Title: t.Title, Content: t.Content, Example: t.Example, Kind: hongyan.TemplateKindOf(t.Type)}
-	for _, e := range t.KeywordEnumValueList {
-		if s.Enums == nil {
-			s.Enums = make(map[string][]string)
-		}
-		s.Enums[e.KeywordCode] = e.EnumValueList
-	}
-	return s
 }
 
 func (s *server) listTemplates(_ context.Context, in *InApp) (list[hongyan.Template], error) {

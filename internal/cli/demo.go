@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -21,7 +22,7 @@ import (
 type demoCmd struct {
 	Listen        string `name:"listen" default:"127.0.0.1:8420" help:"Address of the API."`
 	SandboxListen string `name:"sandbox-listen" default:"127.0.0.1:8422" help:"Address of the local WeChat."`
-	GatewayListen string `name:"gateway-listen" default:"127.0.0.1:8421" help:"Address of the gateway, which this version does not have yet."`
+	GatewayListen string `name:"gateway-listen" default:"127.0.0.1:8421" help:"Address of the gateway for WeChat SDKs."`
 	AllowRemote   bool   `name:"allow-remote" help:"Allow an address that other machines can reach. Anybody who reaches the sandbox controls it."`
 	// Its twin is its own: a demo must not fill the directory that a server's HONGYAN_DATA names.
 	Data string `name:"data" own:"" type:"path" placeholder:"DIR" help:"Keep the data in this directory. Default: a temporary one, removed at the end."`
@@ -55,7 +56,11 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 	d.server, err = server.New(ctx, cfg, server.Options{Now: sb.Now, Logger: log, Version: version()})
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err = p.listenFault(err, c.Listen, "--listen")
+			addr, flag := c.Listen, "--listen"
+			if strings.Contains(err.Error(), c.GatewayListen) {
+				addr, flag = c.GatewayListen, "--gateway-listen"
+			}
+			err = p.listenFault(err, addr, flag)
 		}
 		return errors.Join(err, l.Close())
 	}
@@ -96,7 +101,7 @@ func exists(path string) bool {
 // config is that of a server whose WeChat is the sandbox.
 func (c *demoCmd) config(dir, sandboxURL string) config.Config {
 	return config.Config{
-		Data: dir, Listen: c.Listen, WeChatURL: sandboxURL, Senders: config.DefaultSenders,
+		Data: dir, Listen: c.Listen, GatewayListen: c.GatewayListen, WeChatURL: sandboxURL, Senders: config.DefaultSenders,
 		RetainMessagesDays: config.DefaultRetainMessagesDays, RetainDataDays: config.DefaultRetainDataDays, RetainEventsDays: config.DefaultRetainEventsDays,
 		OutboundAllow: []string{"127.0.0.0/8", "::1/128"}, // a demo's webhooks are on the same machine
 		LogLevel:      c.LogLevel, LogFormat: c.LogFormat, StopTimeout: config.DefaultStopTimeout,
@@ -121,8 +126,7 @@ func (d *demo) run(ctx context.Context, l net.Listener) error {
 	wechat.Go(func() error { return serveSandbox(below, l, d.sandbox) })
 
 	// The key is made before Run, which closes the database when it ends.
-	key, err := d.server.CreateKey(ctx, hongyan.APIKey{Name: "demo", Scopes: []hongyan.Scope{
-		hongyan.ScopeSend, hongyan.ScopeRead, hongyan.ScopeManage, hongyan.ScopeToken, hongyan.ScopeSandbox}})
+	key, err := d.server.CreateKey(ctx, hongyan.APIKey{Name: "demo", Scopes: hongyan.Scopes()})
 	if err != nil {
 		err = errors.Join(err, d.server.Close())
 	} else {

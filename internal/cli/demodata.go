@@ -57,6 +57,12 @@ func (d *demo) prepare(ctx context.Context, key string) (demoReady, error) {
 		Settings: hongyan.AppSettings{History: hongyan.HistoryNew, MP: hongyan.SwitchOn}}, client.Options{}); err != nil {
 		return r, fmt.Errorf("add the app: %w", err)
 	}
+	gateway, err := c.CreateKey(ctx, client.KeyCreate{Name: "demo gateway", Apps: []hongyan.AppID{r.AppID}, Scopes: []hongyan.Scope{
+		hongyan.ScopeGateway, hongyan.ScopeGatewayTemplates, hongyan.ScopeGatewayQuota, hongyan.ScopeGatewayRelay}}, client.Options{})
+	if err != nil {
+		return r, fmt.Errorf("make a gateway key: %w", err)
+	}
+	r.Gateway, r.GatewayKey = d.server.GatewayURL(), gateway.Key
 	if r.TemplateIDs, r.Example.Data, err = d.addTemplates(ctx, c, r.AppID); err != nil {
 		return r, err
 	}
@@ -163,6 +169,7 @@ func (d *demo) tell(r demoReady) error {
 	line("")
 	line("  API      %s   %s", r.API, say("(reference: %s/docs)", r.API))
 	line("  WeChat   %s   %s", r.Sandbox, say("(the sandbox)"))
+	line("  %s  %s   %s", say("gateway"), r.Gateway, say("(WeChat's own paths for SDKs; in place of the AppSecret: %s)", r.GatewayKey))
 	line("  %s", say("app      %s with %d templates and %d users; the first user has accepted %d messages", r.AppID, len(r.TemplateIDs), len(r.OpenIDs), demoTaps))
 	line("")
 	line("%s", say("What to do next. Send a message to the first user:"))

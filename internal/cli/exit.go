@@ -67,6 +67,7 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeOpenIDNotAllowed:   exitForbidden,
 	hongyan.CodeConflict:           exitConflict,
 	hongyan.CodeNoGrant:            exitConflict,
+	hongyan.CodeNotStarted:         exitUnavailable,
 	hongyan.CodeTooLate:            exitConflict,
 	hongyan.CodeAlreadyFinal:       exitConflict,
 	hongyan.CodeHeldLimit:          exitConflict,

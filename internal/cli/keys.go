@@ -55,7 +55,7 @@ func (c *keysListCmd) Run(ctx context.Context, p *program) error {
 
 type keysCreateCmd struct {
 	Name   string          `name:"name" own:"" required:"" help:"What uses it."`
-	Scopes []hongyan.Scope `name:"scopes" own:"" required:"" help:"What it may do: send, read, manage, token, gateway, sandbox."`
+	Scopes []hongyan.Scope `name:"scopes" own:"" required:"" help:"What it may do: send, read, manage, token, gateway, gateway_templates, gateway_quota, gateway_relay, sandbox."`
 	Apps   []hongyan.AppID `name:"apps" own:"" placeholder:"APPID,..." help:"Limit it to these apps; by default it may see all."`
 	apiFlags
 }

@@ -27,6 +27,7 @@ type Config struct {
 
 	Listen         string   `name:"listen" default:"127.0.0.1:8420" help:"Address of the API, docs, metrics and health. Also of /mp/v1 and /callback while there is no public listener."`
 	PublicListen   string   `name:"public-listen" placeholder:"ADDRESS" help:"Address of /mp/v1 and /callback alone, which phones and WeChat reach from the internet; listen then has neither. Default: none."`
+	GatewayListen  string   `name:"gateway-listen" placeholder:"ADDRESS" help:"Address of the gateway: WeChat's own paths, for SDKs that have a gateway key in place of the AppSecret. Default: none."`
 	TrustedProxies []string `name:"trusted-proxies" help:"CIDR ranges whose X-Forwarded-For is believed; nobody's by default."`
 
 	// AdminKey and MasterKey have no flag and no key in the file: both would be read by others.
@@ -77,6 +78,9 @@ func (c *Config) Check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.PublicListen); c.PublicListen != "" && err != nil {
 		bad("public-listen: %q is not host:port", c.PublicListen)
+	}
+	if _, _, err := net.SplitHostPort(c.GatewayListen); c.GatewayListen != "" && err != nil {
+		bad("gateway-listen: %q is not host:port", c.GatewayListen)
 	}
 	for name, ranges := range map[string][]string{"trusted-proxies": c.TrustedProxies, "outbound-allow": c.OutboundAllow} {
 		for _, p := range ranges {

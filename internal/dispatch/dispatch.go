@@ -71,7 +71,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{cfg: cfg, log: cfg.Logger, now: cfg.Now, wake: make(chan struct{}, 1), lanes: make(map[hongyan.AppID]*lane)}
 	d.metrics.outcomes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hongyan_attempts_total", Help: "Attempts by outcome class."}, []string{"outcome"})
 	d.metrics.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hongyan_wechat_call_seconds", Help: "Duration of subscribeMessage.send.", Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 8}})
-	cfg.Ledger.HandOffTo(ledger.Lane{Reserve: d.reserve, Release: d.release, Deliver: d.deliver, Freed: d.freed, Settled: d.settled, Places: d.places})
+	cfg.Ledger.HandOffTo(ledger.Lane{Reserve: d.reserve, Release: d.release, Deliver: d.deliver, Freed: d.freed, Settled: d.settled, Places: d.places, Probe: d.probe})
 	cfg.Ledger.OnDue(d.nudge)
 	return d, nil
 }
@@ -124,6 +124,8 @@ func (d *Dispatcher) deliver(jobs []*ledger.Job) {
 }
 
 func (d *Dispatcher) places(id hongyan.AppID) int { return 2*d.cfg.Senders - d.lane(id).taken() }
+
+func (d *Dispatcher) probe(id hongyan.AppID, begin bool) bool { return d.lane(id).probe(begin) }
 
 func (d *Dispatcher) freed(id hongyan.AppID, n int) { d.lane(id).release(n) }
 

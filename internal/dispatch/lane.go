@@ -117,6 +117,17 @@ func (l *lane) probeUnderWay() bool {
 	return l.probing
 }
 
+// probe lets one message at a time test a pause, or ends that.
+func (l *lane) probe(begin bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if begin && l.probing {
+		return false
+	}
+	l.probing = begin
+	return true
+}
+
 func (l *lane) probeDone() {
 	l.mu.Lock()
 	l.probing = false

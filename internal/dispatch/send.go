@@ -185,7 +185,7 @@ func (l *lane) syncTemplates(ctx context.Context) {
 	if err == nil {
 		var list []wechat.Template
 		if list, err = l.d.cfg.Clients[0].GetTemplateList(ctx, token); err == nil {
-			err = l.d.cfg.Ledger.SaveTemplates(ctx, l.id, SyncedTemplates(list))
+			err = l.d.cfg.Ledger.SaveTemplates(ctx, l.id, syncedTemplates(list))
 		}
 	}
 	var we *wechat.Error
@@ -194,15 +194,10 @@ func (l *lane) syncTemplates(ctx context.Context) {
 	}
 }
 
-// SyncedTemplates translates WeChat's list for the ledger.
-func SyncedTemplates(list []wechat.Template) []ledger.SyncedTemplate {
+func syncedTemplates(list []wechat.Template) []ledger.SyncedTemplate {
 	out := make([]ledger.SyncedTemplate, len(list))
 	for i, t := range list {
-		enums := make(map[string][]string)
-		for _, e := range t.KeywordEnumValueList {
-			enums[e.KeywordCode] = e.EnumValueList
-		}
-		out[i] = ledger.SyncedTemplate{TemplateID: t.PriTmplID, Title: t.Title, Content: t.Content, Example: t.Example, Kind: hongyan.TemplateKindOf(t.Type), Enums: enums}
+		out[i] = ledger.SyncedTemplate{TemplateID: t.PriTmplID, Title: t.Title, Content: t.Content, Example: t.Example, Kind: hongyan.TemplateKindOf(t.Type), Enums: t.Enums()}
 	}
 	return out
 }

@@ -18,6 +18,7 @@ import (
 type keyCache struct {
 	mu sync.RWMutex
 	m  map[[sha256.Size]byte]hongyan.APIKey
+	id map[hongyan.APIKeyID]hongyan.APIKey
 }
 
 // CreateKey makes an API key and answers it with its clear form, which is stored nowhere.
@@ -52,12 +53,24 @@ func checkKey(k hongyan.APIKey) error {
 		f = append(f, hongyan.FieldError{Pointer: "/name", Code: "length", Detail: "Give the key a name of 1 to 100 bytes, so that you know later what uses it."})
 	}
 	if len(k.Scopes) == 0 {
-		f = append(f, hongyan.FieldError{Pointer: "/scopes", Code: "missing", Detail: "Name at least one scope: send, read, manage, token, gateway, sandbox."})
+		f = append(f, hongyan.FieldError{Pointer: "/scopes", Code: "missing", Detail: "Name at least one scope, such as send."})
 	}
+	names := make([]string, 0, len(hongyan.Scopes()))
+	for _, s := range hongyan.Scopes() {
+		names = append(names, string(s))
+	}
+	list := strings.Join(names, ", ")
 	for i, s := range k.Scopes {
 		if !slices.Contains(hongyan.Scopes(), s) {
-			f = append(f, hongyan.FieldError{Pointer: fmt.Sprintf("/scopes/%d", i), Code: "not_in_list", Detail: "The scopes are send, read, manage, token, gateway, sandbox."})
+			f = append(f, hongyan.FieldError{Pointer: fmt.Sprintf("/scopes/%d", i), Code: "not_in_list", Detail: "The scopes are " + list + "."})
 		}
+	}
+	ofGateway := slices.ContainsFunc(k.Scopes, func(s hongyan.Scope) bool { return strings.HasPrefix(string(s), string(hongyan.ScopeGateway)) })
+	if ofGateway && len(k.Apps) != 1 && !slices.Contains(k.Scopes, hongyan.ScopeManage) {
+		f = append(f, hongyan.FieldError{Pointer: "/apps", Code: "one_app", Detail: "A gateway key stands in the place of one app's AppSecret: name that app."})
+	}
+	if ofGateway && !slices.Contains(k.Scopes, hongyan.ScopeGateway) {
+		f = append(f, hongyan.FieldError{Pointer: "/scopes", Code: "missing", Detail: "The scopes gateway_… add rights to the scope gateway: name that too."})
 	}
 	if len(f) > 0 {
 		return &hongyan.Error{Code: hongyan.CodeInvalid, Message: f[0].Detail, Fields: f}
@@ -118,8 +131,18 @@ func (l *Ledger) Authenticate(clear string) (hongyan.APIKey, error) {
 	return hongyan.APIKey{}, hongyan.Errorf(hongyan.CodeUnauthorized, "This API key is not known here, or was revoked.")
 }
 
+// Key finds a key that is not revoked by its id.
+func (l *Ledger) Key(id hongyan.APIKeyID) (hongyan.APIKey, error) {
+	l.keys.mu.RLock()
+	defer l.keys.mu.RUnlock()
+	if k, ok := l.keys.id[id]; ok {
+		return k, nil
+	}
+	return hongyan.APIKey{}, hongyan.Errorf(hongyan.CodeNotFound, "There is no API key %s, or it was revoked.", id)
+}
+
 func (l *Ledger) reloadKeys(ctx context.Context) error {
-	m := make(map[[sha256.Size]byte]hongyan.APIKey)
+	m, ids := make(map[[sha256.Size]byte]hongyan.APIKey), make(map[hongyan.APIKeyID]hongyan.APIKey)
 	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reloadKeys */ SELECT id, name, scopes, apps, created_at, revoked_at, hash FROM api_keys WHERE revoked_at = 0`)
 	if err != nil {
 		return fmt.Errorf("read API keys: %w", err)
@@ -127,14 +150,14 @@ func (l *Ledger) reloadKeys(ctx context.Context) error {
 	err = eachRow(rs, func(r scanner) error {
 		var hash []byte
 		k, err := scanKey(r, &hash)
-		m[[sha256.Size]byte(hash)] = k
+		m[[sha256.Size]byte(hash)], ids[k.ID] = k, k
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read API keys: %w", err)
 	}
 	l.keys.mu.Lock()
-	l.keys.m = m
+	l.keys.m, l.keys.id = m, ids
 	l.keys.mu.Unlock()
 	return nil
 }

@@ -22,6 +22,9 @@ type Lane struct {
 	Freed func(app hongyan.AppID, n int)
 	// Settled says that the outcomes of n jobs are on disk.
 	Settled func(app hongyan.AppID, n int)
+	// Probe makes one message of the app the one that tests a pause, or ends that for one that
+	// was not stored. It answers whether the caller's is the one.
+	Probe func(app hongyan.AppID, begin bool) bool
 	// Places is how many places the app has left.
 	Places func(app hongyan.AppID) int
 }
@@ -43,6 +46,9 @@ type Job struct {
 	probe                    bool
 	claimed                  bool
 	loose                    bool // it has no place among the senders
+	// done hears what it came to, once that is on disk: somebody waits for it. The place is
+	// that one's own.
+	done func(hongyan.Outcome)
 }
 
 // Fresh reports whether the job came by hand-off; a claim would only bring it again.
@@ -73,7 +79,7 @@ func (l *Ledger) ready(queue []waiting[*submitOp]) int {
 		patient = now - int64(lingerLong)
 	}
 	for i, w := range queue {
-		if w.since < patient {
+		if w.since < patient || w.v.items[0].sync != nil { // which has its place
 			continue
 		}
 		a := w.v.items[0].app // most calls are about one app
@@ -120,7 +126,7 @@ func (b *submitBatch) app(no int64) (*batchApp, error) {
 	a := b.l.appByNo(no)
 	x := &batchApp{app: a}
 	b.apps[no] = x
-	if b.l.lane.Reserve == nil || a.blocked() || !b.l.Claims() {
+	if b.l.lane.Reserve == nil || a.blocked() || !b.l.Claims() || b.count[no] == 0 {
 		return x, nil
 	}
 	x.busy = b.l.busy.snapshot()
@@ -147,17 +153,41 @@ func (b *submitBatch) handOff(it *submitItem, app *batchApp) {
 		return
 	}
 	app.places--
+	b.lease(it, row, token)
+}
+
+// handOffNow is handOff for a message whose caller waits: it has its place, and goes past
+// whatever waits for one. false: it cannot be sent now.
+func (b *submitBatch) handOffNow(it *submitItem, row *newRow, app *batchApp) bool {
+	held := app.app.blocked() || app.app.paused(hongyan.PauseTemplate, it.message.Template) != nil
+	if held && !it.sync.probe || !b.l.Claims() {
+		return false
+	}
+	token, free := b.l.busy.take(row.user)
+	if !free {
+		return false
+	}
+	j := b.lease(it, row, token)
+	j.probe, j.done = it.sync.probe, it.sync.done
+	return true
+}
+
+// lease makes the row the first attempt of a sender of this process.
+func (b *submitBatch) lease(it *submitItem, row *newRow, token int64) *Job {
 	row.state = stSending
 	j := b.l.newJob(b.t.now)
 	j.seq, j.app, j.user, j.template, j.attempt, j.busy = row.seq, it.app.no, row.user, it.template.no, 1, token
 	row.job = j
 	b.jobs = append(b.jobs, j)
+	return j
 }
 
 // takeBack undoes the hand-off of jobs whose rows will not be on disk.
 func (b *submitBatch) takeBack(jobs []*Job) {
 	for _, j := range jobs {
-		b.apps[j.app].places++
+		if j.done == nil {
+			b.apps[j.app].places++
+		}
 		b.l.busy.release(j)
 	}
 }

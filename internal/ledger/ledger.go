@@ -109,6 +109,9 @@ type Ledger struct {
 	grown    bool // SQLite's log has its size; only Open and then the upkeep use it
 	backlog  backlog
 	idem     idemLocks
+	syncs    syncCalls
+	over     chan struct{} // closed once Run has ended: no result comes any more
+	gates    sync.Map // by app: whoever is first in the line of those who wait for a place
 	nudge    atomic.Pointer[func()]
 }
 
@@ -134,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 			return nil, err
 		}
 	}
-	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner(), source: source}
+	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner(), source: source, over: make(chan struct{})}
 	l.entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
 	l.turns.waiting = func() int {
 		submits, _, _ := l.submits.pending()
@@ -207,6 +210,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	wg.Go(func() { l.listen(ctx) })
 	wg.Go(func() { l.tellOthers(ctx) })
 	wg.Wait()
+	close(l.over)
 	if left > 0 {
 		return fmt.Errorf("the database did not take %d results before the stop: their messages will be uncertain at the next start", left)
 	}

@@ -109,6 +109,11 @@ func (t *txn) settle(batch []*result) {
 	t.after = append(t.after, func() {
 		l.busy.release(jobs...)
 		each(l.lane.Settled, 1)
+		for _, r := range batch {
+			if r.job.done != nil {
+				r.job.done(r.o)
+			}
+		}
 		l.moved.Store(time.Now().UnixNano())
 		l.submits.nudge()
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -21,6 +22,7 @@ import (
 type MasterKey struct {
 	id   [4]byte
 	aead cipher.AEAD
+	prk  []byte // other keys are derived from it
 }
 
 // NewMasterKey makes a key of exactly 32 bytes.
@@ -39,7 +41,19 @@ func NewMasterKey(raw []byte) (*MasterKey, error) {
 	k := &MasterKey{aead: aead}
 	sum := sha256.Sum256(append([]byte("hongyan master key id\x00"), raw...))
 	copy(k.id[:], sum[:])
+	if k.prk, err = hkdf.Extract(sha256.New, raw, []byte("hongyan derived keys")); err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
 	return k, nil
+}
+
+// Derive is a key for one purpose, the same in every process that has this master key.
+func (k *MasterKey) Derive(purpose string) ([32]byte, error) {
+	b, err := hkdf.Expand(sha256.New, k.prk, purpose, 32)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("derive a key: %w", err)
+	}
+	return [32]byte(b), nil
 }
 
 // ParseMasterKey reads the base64 form that the file and the environment hold.

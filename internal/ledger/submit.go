@@ -18,6 +18,8 @@ type SubmitOptions struct {
 	// Strict: if one message is refused, none is stored and no grant is touched.
 	Strict bool
 	Idem   *Idempotency
+	// Join answers a message with another that says the same and is under way.
+	Join *Joining
 }
 
 // SubmitResult is the fate of one submission: a message, or the error that refused it.
@@ -49,6 +51,8 @@ type submitItem struct {
 	sendAt   time.Time // send_at as asked for
 	place    int       // in the call's submissions
 	id       ulid.ULID // the same in every try, so that a repeat finds what an earlier one stored
+	join     *Joining  // its dedup key is of what it says
+	sync     *syncSend // its caller waits for what it comes to, and it has a place
 
 	// Set by the transaction.
 	user   int64
@@ -82,6 +86,9 @@ func (l *Ledger) Submit(ctx context.Context, subs []hongyan.Submission, opt Subm
 			out[i] = l.dryRun(ctx, item)
 		default:
 			item.place = i
+			if opt.Join != nil {
+				item.joins(&subs[i], *opt.Join)
+			}
 			op.items = append(op.items, item)
 		}
 	}

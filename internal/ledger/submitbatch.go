@@ -24,7 +24,7 @@ type submitBatch struct {
 	fresh map[userKey]bool // users that have no row yet: they get one with their first message
 	dedup map[dedupKey]*dedupRow
 	apps  map[int64]*batchApp
-	count map[int64]int    // items an app has in the batch
+	count map[int64]int    // items an app has in the batch that want a place
 	held  map[grantKey]int // of this batch, not inserted yet
 	rows  []*submitItem    // waiting to be inserted
 	jobs  []*Job           // handed off, if it commits
@@ -48,7 +48,9 @@ func newSubmitBatch(t *txn, ops []*submitOp) *submitBatch {
 		op.err = nil
 		for _, it := range op.items {
 			it.result, it.row = SubmitResult{}, nil
-			b.count[it.app.no]++
+			if it.sync == nil {
+				b.count[it.app.no]++
+			}
 			b.pledging = b.pledging && it.report == nil // a report writes rows, and its own goes first
 		}
 	}
@@ -347,8 +349,10 @@ func (b *submitBatch) item(it *submitItem) error {
 		return err
 	}
 	due := max(ms(it.sendAt), t.now)
-	if err := b.room(app, due); err != nil {
-		return err
+	if it.sync == nil {
+		if err := b.room(app, due); err != nil {
+			return err
+		}
 	}
 	k := b.key(it)
 	if it.report != nil {
@@ -372,6 +376,9 @@ func (b *submitBatch) item(it *submitItem) error {
 	if row.seq, err = t.nextNo("messages"); err != nil {
 		return err
 	}
+	if it.sync != nil && !b.handOffNow(it, row, app) {
+		return b.refund(row, k)
+	}
 	it.row = row
 	if d := b.dedup[dedupKey{it.app.no, it.message.DedupKey}]; d != nil {
 		was := *d
@@ -385,6 +392,15 @@ func (b *submitBatch) item(it *submitItem) error {
 	b.rows = append(b.rows, it)
 	b.answer(it)
 	return nil
+}
+
+// refund gives back the grant of a message that cannot be sent now and whose caller does
+// not want it later.
+func (b *submitBatch) refund(row *newRow, k grantKey) error {
+	if g := b.gs[k]; g != nil && row.reserve > 0 {
+		g.Return(row.reserve)
+	}
+	return notStarted()
 }
 
 // room refuses what the app's backlog has no room for. Replicas learn of each other's rows

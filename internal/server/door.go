@@ -31,15 +31,19 @@ func (d *door) run() error {
 // listen binds the listeners and answers their addresses.
 func (s *Server) listen() ([]netip.AddrPort, error) {
 	var own []netip.AddrPort
-	for _, addr := range []string{s.cfg.Listen, s.cfg.PublicListen} {
-		if addr == "" {
+	for _, d := range []struct {
+		addr string
+		door **door
+	}{{s.cfg.Listen, &s.private}, {s.cfg.PublicListen, &s.public}, {s.cfg.GatewayListen, &s.sdks}} {
+		if d.addr == "" {
 			continue
 		}
-		l, err := net.Listen("tcp", addr)
+		l, err := net.Listen("tcp", d.addr)
 		if err != nil {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
-		s.doors = append(s.doors, &door{listener: l})
+		*d.door = &door{listener: l}
+		s.doors = append(s.doors, *d.door)
 		at, err := netip.ParseAddrPort(l.Addr().String())
 		if err != nil {
 			return nil, fmt.Errorf("listen: %w", err)
@@ -55,21 +59,23 @@ const (
 	callbackPath = "/callback/"
 )
 
-// serve says what goes through which door. With two of them nothing goes through both.
-func (s *Server) serve(api http.Handler, log *slog.Logger) {
+// serve says what goes through which door. Nothing goes through two.
+func (s *Server) serve(api, gateway http.Handler, log *slog.Logger) {
 	private, public := http.NewServeMux(), http.NewServeMux()
 	private.Handle("/", api)
 	strangers := private
-	if len(s.doors) > 1 {
+	if s.public != nil {
 		strangers = public
 		private.Handle(mpPath, http.NotFoundHandler())
 		private.Handle(callbackPath, http.NotFoundHandler())
 	}
 	strangers.Handle(mpPath, api)
 	strangers.Handle(callbackPath, s.callback)
-	for i, handler := range []http.Handler{private, public}[:len(s.doors)] {
-		s.doors[i].http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	for d, handler := range map[*door]http.Handler{s.private: private, s.public: public, s.sdks: gateway} {
+		if d != nil {
+			d.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+				MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		}
 	}
 }
 

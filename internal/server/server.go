@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/hongyan-push/hongyan/internal/callback"
 	"github.com/hongyan-push/hongyan/internal/config"
 	"github.com/hongyan-push/hongyan/internal/dispatch"
+	"github.com/hongyan-push/hongyan/internal/gateway"
 	"github.com/hongyan-push/hongyan/internal/ledger"
 	"github.com/hongyan-push/hongyan/internal/outbound"
 	"github.com/hongyan-push/hongyan/internal/token"
@@ -47,7 +49,10 @@ type Server struct {
 	callback *callback.Receiver
 	outbound *http.Client // to addresses that integrators choose
 	clients  []*wechat.Client
-	doors    []*door       // the API's first
+	doors    []*door
+	// What each door is for; nil where there is none.
+	private, public, sdks *door
+	gateway               *gateway.Gateway
 	stopping chan struct{} // closed when the stop begins
 }
 
@@ -108,6 +113,14 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	tokenKey, err := key.Derive("gateway access tokens")
+	if err != nil {
+		return err
+	}
+	s.gateway, err = gateway.New(gateway.Config{Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, TokenKey: tokenKey, Now: opt.Now, Logger: opt.Logger})
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Config{
 		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Logger: opt.Logger, Now: opt.Now,
 		Metrics: s.metrics(tokens), TrustedProxies: proxies, Version: opt.Version, Stopping: s.stopping,
@@ -115,7 +128,7 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	s.serve(handler, opt.Logger)
+	s.serve(handler, s.gateway, opt.Logger)
 	return nil
 }
 
@@ -127,11 +140,19 @@ func (s *Server) masterKey() (*ledger.MasterKey, error) {
 }
 
 // URL is where the API listens.
-func (s *Server) URL() string { return s.doors[0].url() }
+func (s *Server) URL() string { return s.private.url() }
 
 // PublicURL is where phones and WeChat reach this server: [Server.URL] while there is no
 // public listener.
-func (s *Server) PublicURL() string { return s.doors[len(s.doors)-1].url() }
+func (s *Server) PublicURL() string { return cmp.Or(s.public, s.private).url() }
+
+// GatewayURL is where WeChat SDKs come in; empty without a gateway.
+func (s *Server) GatewayURL() string {
+	if s.sdks == nil {
+		return ""
+	}
+	return s.sdks.url()
+}
 
 // Ledger is the open database, for a caller in the same process. It is closed when Run ends.
 func (s *Server) Ledger() *ledger.Ledger { return s.ledger }
@@ -201,6 +222,7 @@ func (s *Server) metrics(tokens *token.Source) http.Handler {
 	reg.MustRegister(s.dispatch.Collectors()...)
 	reg.MustRegister(s.webhooks.Collectors()...)
 	reg.MustRegister(s.callback.Collectors()...)
+	reg.MustRegister(s.gateway.Collectors()...)
 	reg.MustRegister(&gauges{ledger: s.ledger, tokens: tokens})
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }

@@ -151,6 +151,7 @@ type Lane struct {
 	jobs   []*ledger.Job
 	put    int // delivered so far
 	done   int // settled so far
+	probe  bool
 }
 
 func newLane() *Lane {
@@ -222,6 +223,15 @@ func (l *Lane) ledger() ledger.Lane {
 			defer l.mu.Unlock()
 			l.jobs = append(l.jobs, jobs...)
 			l.put += len(jobs)
+		},
+		Probe: func(_ hongyan.AppID, begin bool) bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if begin && l.probe {
+				return false
+			}
+			l.probe = begin
+			return true
 		},
 		Settled: func(_ hongyan.AppID, n int) {
 			l.mu.Lock()

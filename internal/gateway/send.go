@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/ledger"
+	"github.com/hongyan-push/hongyan/wechat"
+)
+
+// sendBody is the body of a send as WeChat takes it.
+type sendBody struct {
+	ToUser           string          `json:"touser"`
+	TemplateID       string          `json:"template_id"`
+	Page             string          `json:"page"`
+	MiniprogramState string          `json:"miniprogram_state"`
+	Lang             string          `json:"lang"`
+	Data             json.RawMessage `json:"data"`
+}
+
+// tagGateway marks the messages that came through the gateway.
+const tagGateway = "gateway"
+
+// send is POST /cgi-bin/message/subscribe/send. The message goes through the ledger as every
+// other does; what comes back are WeChat's own words.
+func (c *call) send() {
+	s, ok := c.submission()
+	if !ok {
+		return
+	}
+	app, err := c.g.l.App(c.app)
+	if err != nil {
+		c.refuse(wechat.ErrcodeInvalidCredential, "")
+		return
+	}
+	join := ledger.Joining{Uncertain: app.Settings.GatewayRepeat()}
+	do := c.sync
+	if app.Settings.GatewayMode == hongyan.GatewayQueue {
+		do = c.queue
+	}
+	err = do(s, join)
+	// The app's templates may have been added elsewhere since they were last read.
+	if hongyan.CodeOf(err) == hongyan.CodeTemplateNotFound && c.g.sync(c.ctx, c.app, syncRest) {
+		err = do(s, join)
+	}
+	if err != nil {
+		c.refused(s, err)
+	}
+}
+
+// submission reads the body. false: it has answered.
+func (c *call) submission() (s hongyan.Submission, ok bool) {
+	var b sendBody
+	if err := json.Unmarshal(c.body, &b); err != nil {
+		c.because("the body: %v", err)
+		return s, c.refuse(wechat.ErrcodeDataFormat, "")
+	}
+	s = hongyan.Submission{App: c.app, To: hongyan.Recipient{OpenID: hongyan.OpenID(b.ToUser)}, Template: b.TemplateID, Page: b.Page,
+		MiniprogramState: b.MiniprogramState, Lang: b.Lang, OnNoGrant: hongyan.OnNoGrantSend, Validation: hongyan.ValidationNormal, Tags: []string{tagGateway}}
+	data := b.Data
+	// Some programs encode data twice. WeChat answers that as if it were empty.
+	var text string
+	if json.Unmarshal(data, &text) == nil && text != "" {
+		c.because("data is a JSON string; it should be an object")
+		data = json.RawMessage(text)
+	}
+	var entries map[string]json.RawMessage
+	if len(data) > 0 && json.Unmarshal(data, &entries) != nil {
+		return s, c.refuse(wechat.ErrcodeDataFormat, "")
+	}
+	s.Data = make(map[string]string, len(entries))
+	for key, raw := range entries {
+		var entry struct {
+			Value *json.RawMessage `json:"value"`
+		}
+		if json.Unmarshal(raw, &entry) != nil || entry.Value == nil {
+			continue // as empty as one that is missing
+		}
+		var value string
+		if json.Unmarshal(*entry.Value, &value) != nil {
+			c.because("data.%s.value is not a string", key)
+			return s, c.refuse(wechat.ErrcodeArgumentInvalid, argumentInvalid(key, "invalid"))
+		}
+		s.Data[key] = value
+	}
+	return s, true
+}
+
+// sent is WeChat's answer to a send that it took.
+type sent struct {
+	Errcode int    `json:"errcode"`
+	Errmsg  string `json:"errmsg"`
+	MsgID   int64  `json:"msgid"`
+}
+
+// sync sends the message now and answers with what WeChat said. The error is one of which
+// nothing was stored.
+func (c *call) sync(s hongyan.Submission, join ledger.Joining) error {
+	res, err := c.g.l.SendSync(s, join)
+	if err != nil {
+		return err
+	}
+	m := &res.Message
+	c.w.Header().Set("X-Hongyan-Message", string(m.ID))
+	switch m.Status {
+	case hongyan.StateAccepted, hongyan.StateDelivered, hongyan.StateUndelivered:
+		msgid, _ := strconv.ParseInt(m.MsgID, 10, 64)
+		c.ok(sent{0, "ok", msgid})
+	case hongyan.StateFailed, hongyan.StateCanceled, hongyan.StateExpired:
+		if m.Errcode == nil { // it never got as far as WeChat
+			c.because("%s", m.Reason)
+			c.refuse(wechat.ErrcodeSystemBusy, "")
+			return nil
+		}
+		c.verbatim(*m.Errcode, m.Errmsg)
+	default:
+		c.close()
+	}
+	return nil
+}
+
+// queue stores the message and answers as if WeChat had taken it, but without a msgid.
+func (c *call) queue(s hongyan.Submission, join ledger.Joining) error {
+	// Once it is stored it is sent, whether or not the caller waits for the answer.
+	rs, err := c.g.l.Submit(context.WithoutCancel(c.ctx), []hongyan.Submission{s}, ledger.SubmitOptions{Strict: true, Join: &join})
+	if err == nil {
+		err = rs[0].Err
+	}
+	if err != nil {
+		if hongyan.CodeOf(err) == hongyan.CodeStorageUnavailable {
+			c.close() // it may have been stored
+		}
+		return err
+	}
+	m := rs[0].Message
+	c.w.Header().Set("X-Hongyan-Message", string(m.ID))
+	if m.Duplicate && m.Status == hongyan.StateUncertain {
+		c.close()
+	}
+	c.ok(status{0, "ok"})
+	return nil
+}
+
+// refused answers for a message of which nothing was stored, in the words that WeChat has for
+// the fault.
+func (c *call) refused(s hongyan.Submission, err error) {
+	var e *hongyan.Error
+	if !errors.As(err, &e) {
+		c.fail("send", err)
+		return
+	}
+	c.because("%s", e.Message)
+	switch e.Code {
+	case hongyan.CodeInvalid, hongyan.CodeInvalidData:
+		c.refuse(faultOf(e))
+	case hongyan.CodeTemplateNotFound:
+		c.refuse(wechat.ErrcodeInvalidTemplateID, "")
+	case hongyan.CodeOpenIDNotAllowed:
+		c.refuse(wechat.ErrcodeUserLimited, "")
+	case hongyan.CodeAppPaused:
+		if e.WeChat != nil {
+			c.verbatim(e.WeChat.Errcode, e.WeChat.Errmsg)
+			return
+		}
+		c.refuse(wechat.ErrcodeMinuteQuota, "")
+	case hongyan.CodeNotStarted, hongyan.CodeBacklogFull:
+		c.refuse(wechat.ErrcodeMinuteQuota, "")
+	case hongyan.CodeStorageUnavailable, hongyan.CodeShuttingDown:
+		c.refuse(wechat.ErrcodeSystemBusy, "")
+	default:
+		c.g.log.ErrorContext(c.ctx, "send through the gateway failed", "appid", c.app, "openid", s.To.OpenID, "err", err)
+		c.refuse(wechat.ErrcodeSystemBusy, "")
+	}
+}
+
+// faultOf is WeChat's errcode for the first fault of a submission, in the order in which
+// WeChat looks: recipient, template, page, choices, data.
+func faultOf(e *hongyan.Error) (errcode int, text string) {
+	first := func(pointers ...string) *hongyan.FieldError {
+		for i, f := range e.Fields {
+			for _, p := range pointers {
+				if f.Pointer == p || strings.HasPrefix(f.Pointer, p+"/") {
+					return &e.Fields[i]
+				}
+			}
+		}
+		return nil
+	}
+	switch {
+	case first("/to") != nil:
+		return wechat.ErrcodeInvalidOpenID, ""
+	case first("/template") != nil:
+		return wechat.ErrcodeInvalidTemplateID, ""
+	case first("/page") != nil:
+		return wechat.ErrcodeInvalidPage, ""
+	case first("/miniprogram_state", "/lang") != nil:
+		return wechat.ErrcodeInvalidArgs, ""
+	}
+	f := first("/data")
+	if f == nil {
+		return wechat.ErrcodeDataFormat, ""
+	}
+	what := "invalid"
+	if f.Code == "missing" || f.Code == "empty" {
+		what = "is empty"
+	}
+	return wechat.ErrcodeArgumentInvalid, argumentInvalid(strings.TrimPrefix(f.Pointer, "/data/"), what)
+}

@@ -1,0 +1,350 @@
+package ledgertest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/ledger"
+)
+
+// repeats is how long the tests' unclear messages take in those that say the same.
+const repeats = 10 * time.Minute
+
+// waiting is a call of SendSync that is under way.
+type waiting struct {
+	res  ledger.SyncResult
+	err  error
+	done chan struct{}
+}
+
+func (w *waiting) wait(t TB) *waiting {
+	t.Helper()
+	select {
+	case <-w.done:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the caller still waits")
+	}
+	return w
+}
+
+// sync sends a message whose caller waits.
+func (e *Env) sync(s hongyan.Submission) *waiting {
+	w := &waiting{done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		w.res, w.err = e.SendSync(s, ledger.Joining{Uncertain: repeats})
+	}()
+	return w
+}
+
+// handed waits for the one job that goes to a sender.
+func (e *Env) handed() *ledger.Job {
+	e.TB.Helper()
+	var j *ledger.Job
+	e.eventually("a sender has the message", func() bool {
+		if jobs := e.Lane.Jobs(); len(jobs) > 0 {
+			j = jobs[0]
+		}
+		return j != nil
+	})
+	return j
+}
+
+// text is a submission that says v.
+func text(openid hongyan.OpenID, v string) hongyan.Submission {
+	return Submission(openid, func(s *hongyan.Submission) { s.Data["thing1"] = v })
+}
+
+func (w *waiting) want(t TB, state hongyan.State, reason hongyan.Code) hongyan.MessageID {
+	t.Helper()
+	if w.wait(t); w.err != nil {
+		t.Fatalf("send and wait: %v", w.err)
+	}
+	if m := w.res.Message; m.Status != state || m.Reason != reason {
+		t.Errorf("it is %s (%q), want %s (%q)", m.Status, m.Reason, state, reason)
+	}
+	return w.res.Message.ID
+}
+
+func testSync(t *testing.T, open func(testing.TB) *Database) {
+	cases(t, open, fresh, syncCases())
+	cases(t, open, fresh, joinCases())
+	t.Run("two processes", func(t *testing.T) {
+		t.Parallel()
+		db := open(t)
+		if !db.Shared {
+			t.Skip("one process has this database alone")
+		}
+		a := Open(t, db, fresh)
+		b := &Env{TB: t, DB: db, Clock: a.Clock}
+		b.open()
+		t.Cleanup(b.Stop)
+		testJoinAcross(a, b)
+	})
+}
+
+func syncCases() map[string]func(*Env) {
+	tests := map[string]func(*Env){
+		"accepted": func(e *Env) {
+			e.Exact("u1", OneTime, 1)
+			e.Lane.Room(1)
+			w := e.sync(Submission("u1"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			id := w.want(e.TB, hongyan.StateAccepted, "")
+			if got := w.res.Message; got.MsgID != fmt.Sprint(1<<60+7) || got.Errcode == nil || *got.Errcode != 0 || w.res.Joined {
+				e.TB.Errorf("answer: %+v", w.res)
+			}
+			e.WantState(id, hongyan.StateAccepted, "")
+			e.WantCount("u1", OneTime, Count{Spent: 1, Exact: true})
+		},
+		"no count keeps it back": func(e *Env) {
+			e.Exact("u1", OneTime, 0)
+			e.Lane.Room(1)
+			w := e.sync(Submission("u1"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeRecipient))
+			w.want(e.TB, hongyan.StateFailed, hongyan.CodeNotSubscribed)
+		},
+		"it goes past what is queued": func(e *Env) {
+			old := e.Send("u1")
+			e.Lane.Room(1)
+			w := e.sync(Submission("u2"))
+			j := e.handed()
+			if j.Message.ID == old.ID {
+				e.TB.Errorf("the older message was handed to the sender")
+			}
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			w.want(e.TB, hongyan.StateAccepted, "")
+			e.WantState(old.ID, hongyan.StateQueued, "")
+		},
+		"without a place nothing is stored": func(e *Env) {
+			e.Exact("u1", OneTime, 1)
+			w := e.sync(Submission("u1")).wait(e.TB)
+			wantCode(e.TB, w.err, hongyan.CodeNotStarted)
+			if n := e.DB.Count(e.TB, "messages"); n != 0 {
+				e.TB.Errorf("%d messages are stored, want none", n)
+			}
+			e.WantCount("u1", OneTime, Count{Available: 1, Exact: true})
+		},
+		"a place that comes free in time": func(e *Env) {
+			w := e.sync(Submission("u1"))
+			e.Lane.Room(1)
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			w.want(e.TB, hongyan.StateAccepted, "")
+		},
+		"one call at a time for a user": func(e *Env) {
+			e.Lane.Room(2)
+			first := e.sync(text("u1", "one"))
+			j := e.handed()
+			second := e.sync(text("u1", "two"))
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			first.want(e.TB, hongyan.StateAccepted, "")
+			e.Lane.Room(2)
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			second.want(e.TB, hongyan.StateAccepted, "")
+		},
+		"a user who stays busy": func(e *Env) {
+			e.Lane.Room(5)
+			first := e.sync(text("u1", "one"))
+			j := e.handed()
+			wantCode(e.TB, e.sync(text("u1", "two")).wait(e.TB).err, hongyan.CodeNotStarted)
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			first.want(e.TB, hongyan.StateAccepted, "")
+			if n := e.DB.Count(e.TB, "messages"); n != 1 {
+				e.TB.Errorf("%d messages are stored, want 1", n)
+			}
+		},
+		"a manual pause": func(e *Env) {
+			e.Lane.Room(1)
+			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseTemplate, Key: OneTime, Reason: hongyan.PauseManual}))
+			wantCode(e.TB, e.sync(Submission("u1")).wait(e.TB).err, hongyan.CodeAppPaused)
+		},
+		"a pause says WeChat's own code until its time to be tested": func(e *Env) {
+			e.Lane.Room(1)
+			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseApp, Reason: hongyan.PauseIPNotAllowed, Errcode: 40164, Detail: "invalid ip 192.0.2.7", ProbeAt: Start.Add(time.Minute)}))
+			w := e.sync(Submission("u1")).wait(e.TB)
+			wantCode(e.TB, w.err, hongyan.CodeAppPaused)
+			if he, ok := w.err.(*hongyan.Error); !ok || he.WeChat == nil || he.WeChat.Errcode != 40164 || he.WeChat.Errmsg != "invalid ip 192.0.2.7" {
+				e.TB.Errorf("the pause: %#v", w.err)
+			}
+			e.Clock.Advance(time.Minute)
+			e.Lane.Room(2)
+			w = e.sync(Submission("u1"))
+			j := e.handed()
+			if !j.Probe() {
+				e.TB.Errorf("the message does not test the pause")
+			}
+			wantCode(e.TB, e.sync(Submission("u2")).wait(e.TB).err, hongyan.CodeAppPaused) // one at a time
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			w.want(e.TB, hongyan.StateAccepted, "")
+		},
+		"many at once": func(e *Env) {
+			e.Lane.Room(100)
+			var calls []*waiting
+			for i := range 100 {
+				calls = append(calls, e.sync(Submission(hongyan.OpenID(fmt.Sprint("u", i)))))
+			}
+			for range calls {
+				var jobs []*ledger.Job
+				e.eventually("jobs", func() bool { jobs = e.Lane.Jobs(); return len(jobs) > 0 || e.Lane.settled() == 100 })
+				for _, j := range jobs {
+					e.RecordAttempt(j, e.Outcome(hongyan.OutcomeOK))
+				}
+				if e.Lane.settled() == 100 {
+					break
+				}
+			}
+			for _, w := range calls {
+				w.want(e.TB, hongyan.StateAccepted, "")
+			}
+			if n := e.DB.Count(e.TB, "messages"); n != 100 {
+				e.TB.Errorf("%d messages are stored, want 100", n)
+			}
+		},
+		"bad data": func(e *Env) {
+			e.Lane.Room(1)
+			wantCode(e.TB, e.sync(text("u1", "")).wait(e.TB).err, hongyan.CodeInvalidData)
+		},
+	}
+	for class, reason := range map[hongyan.OutcomeClass]hongyan.Code{
+		hongyan.OutcomeBusy: hongyan.CodeWeChatBusy, hongyan.OutcomeSameUser: hongyan.CodeSameUserBusy, hongyan.OutcomePace: hongyan.CodeWeChatRefused,
+		hongyan.OutcomeQuota: hongyan.CodeWeChatRefused, hongyan.OutcomeAccount: hongyan.CodeWeChatRefused, hongyan.OutcomeBanned: hongyan.CodeWeChatRefused,
+		hongyan.OutcomeToken: hongyan.CodeTokenRejected, hongyan.OutcomeUnsent: hongyan.CodeWeChatUnreachable, hongyan.OutcomeGiveBack: hongyan.CodeNotStarted,
+	} {
+		tests["what would queue it fails it: "+string(class)] = func(e *Env) {
+			e.Exact("u1", OneTime, 1)
+			e.Lane.Room(1)
+			w := e.sync(Submission("u1"))
+			e.Record(e.handed(), e.Outcome(class))
+			id := w.want(e.TB, hongyan.StateFailed, reason)
+			e.WantCount("u1", OneTime, Count{Available: 1, Exact: true})
+			e.Tick(2 * time.Hour)
+			if jobs := e.Claim(10); len(jobs) > 0 {
+				e.TB.Errorf("it was claimed once more")
+			}
+			e.WantState(id, hongyan.StateFailed, reason)
+		}
+	}
+	return tests
+}
+
+func joinCases() map[string]func(*Env) {
+	return map[string]func(*Env){
+		"one that says the same joins the first": func(e *Env) {
+			e.Lane.Room(5)
+			first := e.sync(text("u1", "x"))
+			j := e.handed()
+			var calls []*waiting
+			for range 5 {
+				calls = append(calls, e.sync(text("u1", "x")))
+			}
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			id := first.want(e.TB, hongyan.StateAccepted, "")
+			for _, w := range calls {
+				// One that came only after the answer is a message of its own.
+				select {
+				case <-w.done:
+				case <-time.After(50 * time.Millisecond):
+					e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+				}
+				if w.wait(e.TB); w.res.Joined && w.res.Message.ID != id {
+					e.TB.Errorf("joined %s, want %s", w.res.Message.ID, id)
+				}
+			}
+		},
+		"after its end the same is sent again": func(e *Env) {
+			for _, class := range []hongyan.OutcomeClass{hongyan.OutcomeOK, hongyan.OutcomeBusy, hongyan.OutcomeRecipient, hongyan.OutcomeOK} {
+				e.Lane.Room(1)
+				w := e.sync(text("u1", "x"))
+				e.Record(e.handed(), e.Outcome(class))
+				if w.wait(e.TB); w.err != nil || w.res.Joined {
+					e.TB.Errorf("after %s: joined %v, err %v", class, w.res.Joined, w.err)
+				}
+			}
+			if n := e.DB.Count(e.TB, "messages"); n != 4 {
+				e.TB.Errorf("%d messages, want 4", n)
+			}
+		},
+		"an unclear one takes in the same for its time": func(e *Env) {
+			e.Lane.Room(1)
+			w := e.sync(text("u1", "x"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeUnclear))
+			id := w.want(e.TB, hongyan.StateUncertain, hongyan.CodeWeChatUnclear)
+			e.Lane.Room(1)
+			for range 3 {
+				again := e.sync(text("u1", "x"))
+				if got := again.want(e.TB, hongyan.StateUncertain, hongyan.CodeWeChatUnclear); got != id || !again.res.Joined {
+					e.TB.Errorf("the repeat is %s (joined: %v), want %s", got, again.res.Joined, id)
+				}
+				e.Clock.Advance(3 * time.Minute)
+			}
+			other := e.sync(text("u1", "y")) // says something else
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			other.want(e.TB, hongyan.StateAccepted, "")
+			e.Lane.Room(1)
+			e.Clock.Advance(2 * time.Minute)
+			late := e.sync(text("u1", "x"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			if got := late.want(e.TB, hongyan.StateAccepted, ""); got == id || late.res.Joined {
+				e.TB.Errorf("after its time it was still taken for a repeat")
+			}
+		},
+		"what a kill left joins too": func(e *Env) {
+			e.Lane.Room(1)
+			w := e.sync(text("u1", "x"))
+			id := e.handed().Message.ID
+			e.Restart() // the call's result is lost
+			<-w.done
+			e.Lane.Room(1)
+			again := e.sync(text("u1", "x"))
+			if got := again.want(e.TB, hongyan.StateUncertain, hongyan.CodeWeChatUnclear); got != id {
+				e.TB.Errorf("the repeat is %s, want %s", got, id)
+			}
+		},
+		"queued ones join each other": func(e *Env) {
+			join := ledger.SubmitOptions{Strict: true, Join: &ledger.Joining{Uncertain: repeats}}
+			submit := func(v string) *hongyan.Message {
+				rs, err := e.Submit(context.Background(), []hongyan.Submission{text("u1", v)}, join)
+				e.must(err)
+				e.must(rs[0].Err)
+				return rs[0].Message
+			}
+			first := submit("x")
+			if again := submit("x"); again.ID != first.ID || !again.Duplicate {
+				e.TB.Errorf("the repeat is %s", again.ID)
+			}
+			if other := submit("y"); other.Duplicate {
+				e.TB.Errorf("another text was taken for a repeat")
+			}
+			e.Record(e.ClaimOne(), e.Outcome(hongyan.OutcomeOK))
+			if again := submit("x"); again.ID == first.ID {
+				e.TB.Errorf("after its end the same was not stored")
+			}
+			if m := e.Get(first.ID); m.DedupKey != "" {
+				e.TB.Errorf("it shows the dedup key %q, which nobody gave", m.DedupKey)
+			}
+		},
+	}
+}
+
+// testJoinAcross lets a caller come to b while a sends what it says.
+func testJoinAcross(a, b *Env) {
+	a.Lane.Room(1)
+	b.Lane.Room(1)
+	first := a.sync(text("u1", "x"))
+	j := a.handed()
+	second := b.sync(text("u1", "x"))
+	var recorded sync.WaitGroup
+	recorded.Go(func() {
+		time.Sleep(300 * time.Millisecond) // b looks at it meanwhile
+		a.Record(j, a.Outcome(hongyan.OutcomeOK))
+	})
+	recorded.Wait()
+	id := first.want(a.TB, hongyan.StateAccepted, "")
+	if got := second.want(b.TB, hongyan.StateAccepted, ""); got != id || !second.res.Joined {
+		b.TB.Errorf("at the other process it is %s (joined: %v), want %s", got, second.res.Joined, id)
+	}
+}
