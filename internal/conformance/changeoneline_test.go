@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,9 @@ func TestTutorial(t *testing.T) {
 			if n := w.cards(t); n != 0 {
 				t.Errorf("month 56: %d cards arrived", n)
 			}
+			if n := w.sends(t); to.name == "gateway" && n != 0 {
+				t.Errorf("month 56: WeChat was called %d times", n)
+			}
 			for n := range 2 { // both grants are there
 				if out, ok := w.tutorial(t); !ok {
 					t.Errorf("message %d: %s", n+1, out)
@@ -52,6 +56,22 @@ func (w *world) tutorial(t *testing.T, args ...string) (string, bool) {
 		"WECHAT_CODE="+login.Code, "WECHAT_TEMPLATE="+w.template)
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
+}
+
+// What the errmsg has no room for stands in a header of the gateway.
+func TestReason(t *testing.T) {
+	t.Parallel()
+	demo := progtest.StartDemo(t)
+	w := newWorld(t, demo, gatewayOf(demo))
+	c := newGoClient(t, w)
+	c.fetchToken(t)
+	c.send(t, object{"touser": w.user, "template_id": w.template, "data": json.RawMessage(badData)})
+	reason := c.header.Get("X-Hongyan-Reason")
+	for _, want := range []string{"time2", "2022-56-23"} {
+		if !strings.Contains(reason, want) {
+			t.Errorf("got the reason %q, want %s in it", reason, want)
+		}
+	}
 }
 
 var snippet = regexp.MustCompile("<!-- lines of (\\S+) -->\n```\\w+\n((?s:.+?))```")

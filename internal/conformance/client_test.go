@@ -120,18 +120,21 @@ func (r redirect) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // goClient is what a Go program without an SDK does.
 type goClient struct {
-	w     *world
-	http  *http.Client
-	token string
+	w      *world
+	http   *http.Client
+	token  string
+	header http.Header // of the latest answer
 }
 
-func startGo(t *testing.T, w *world) driver {
+func startGo(t *testing.T, w *world) driver { return newGoClient(t, w).do }
+
+func newGoClient(t *testing.T, w *world) *goClient {
+	t.Helper()
 	to, err := url.Parse(w.base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &goClient{w: w, http: &http.Client{Transport: redirect{to}}}
-	return c.do
+	return &goClient{w: w, http: &http.Client{Transport: redirect{to}}}
 }
 
 func (c *goClient) do(t *testing.T, operation string, args ...string) reply {
@@ -196,6 +199,7 @@ func (c *goClient) call(t *testing.T, path string, query url.Values, body any) o
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	c.header = res.Header
 	dec := json.NewDecoder(res.Body)
 	dec.UseNumber()
 	answer := object{}

@@ -123,7 +123,7 @@ var head = note{`<!-- Written by go test ./internal/conformance -update. Do not 
 Which programs made for WeChat work with Hongyan as they are. Each goes the whole way twice: against WeChat (the
 sandbox, with the AppSecret) and through the gateway (with a gateway key in place of the AppSecret). Nothing else
 changes; [examples/change-one-line](../examples/change-one-line/README.md) shows the lines. What a client made of every answer is compared: it must be
-the same but for tokens, msgids and rids, and for the words of a 47003, where the gateway says more. The full results are in
+the same to the letter, but for tokens, msgids and rids. The full results are in
 ` + "`internal/conformance/testdata/results.jsonl`" + `. 中文：[compatibility.zh-CN.md](compatibility.zh-CN.md)
 
 A cell names the members of the answer as the client's user gets it, or the errcode. "–": not run. In the last row WeChat's
@@ -133,7 +133,7 @@ token was ended in mid-run: without the gateway the client must fetch a new one,
 
 哪些为微信编写的程序无需改动就能与鸿雁一起工作。每个客户端把全程走两遍：一遍直连微信（沙箱，使用 AppSecret），一遍经过网关
 （AppSecret 处填网关密钥）。其余一概不变，要改的几行见 [examples/change-one-line](../examples/change-one-line/README.zh-CN.md)。客户端对每个应答的
-解析结果逐一比较：除 token、msgid、rid，以及 47003 的文字（网关会说得更多）之外必须完全一致。完整结果见
+解析结果逐一比较：除 token、msgid、rid 之外必须逐字一致。完整结果见
 ` + "`internal/conformance/testdata/results.jsonl`" + `。English: [compatibility.md](compatibility.md)
 
 单元格列出客户端使用者得到的应答中的字段名，或 errcode。“–”表示没有运行。最后一行：运行途中微信使 token 失效，

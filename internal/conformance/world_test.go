@@ -20,14 +20,13 @@ type target struct {
 	admit func(t *testing.T, w *world) string
 }
 
-// targets are all that the demo has. One without a gateway has the sandbox only.
-func targets(demo progtest.Demo) []target {
-	list := []target{{"sandbox", demo.Sandbox, func(_ *testing.T, w *world) string { return w.appSecret }}}
-	if demo.Gateway != "" {
-		list = append(list, target{"gateway", demo.Gateway, admitToGateway})
-	}
-	return list
+func targets(demo progtest.Demo) []target { return []target{sandboxOf(demo), gatewayOf(demo)} }
+
+func sandboxOf(demo progtest.Demo) target {
+	return target{"sandbox", demo.Sandbox, func(_ *testing.T, w *world) string { return w.appSecret }}
 }
+
+func gatewayOf(demo progtest.Demo) target { return target{"gateway", demo.Gateway, admitToGateway} }
 
 // world is an app of a client's own, so that clients do not meet: two users, of whom the
 // first has accepted two messages of the only template, and a login code of hers.
@@ -81,7 +80,7 @@ func admitToGateway(t *testing.T, w *world) string {
 		t.Fatal(err)
 	}
 	w.control(t, "PUT", "/apps/"+w.appid+"/push", object{"url": w.demo.API + keys.Path, "token": keys.Token, "encoding_aes_key": keys.EncodingAESKey}, nil)
-	key, err := c.CreateKey(ctx, client.KeyCreate{Name: "sdk", Scopes: []hongyan.Scope{hongyan.ScopeGateway}, Apps: []hongyan.AppID{app}}, client.Options{})
+	key, err := c.CreateKey(ctx, client.KeyCreate{Name: "sdk", Scopes: []hongyan.Scope{hongyan.ScopeGateway, hongyan.ScopeGatewayTemplates}, Apps: []hongyan.AppID{app}}, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +91,14 @@ func admitToGateway(t *testing.T, w *world) string {
 func (w *world) killTokens(t *testing.T) {
 	t.Helper()
 	w.control(t, "POST", "/tokens", object{"appid": w.appid, "action": "supersede"}, nil)
+}
+
+// sends is how often WeChat was asked to send a message of the app.
+func (w *world) sends(t *testing.T) int {
+	t.Helper()
+	var calls struct{ Items []json.RawMessage }
+	w.control(t, "GET", "/calls?path=/cgi-bin/message/subscribe/send&appid="+w.appid, nil, &calls)
+	return len(calls.Items)
 }
 
 // cards is how many arrived on the phones of the app's users.
