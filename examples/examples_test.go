@@ -218,12 +218,12 @@ func call(t *testing.T, method, url, body string, header http.Header) (int, stri
 // relay stands between the server and a shop, whose address is known only after the secret
 // that it starts with, and keeps what went through.
 type relay struct {
-	url string
-
-	mu    sync.Mutex
-	ready chan struct{} // closed once there is a target
+	url   string
+	ready chan struct{} // closed once to is set
 	to    string
-	seen  []delivery
+
+	mu   sync.Mutex
+	seen []delivery
 }
 
 type delivery struct {
@@ -261,15 +261,15 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	out.Header = req.Header.Clone()
+	r.mu.Lock()
+	r.seen = append(r.seen, delivery{req.Header.Clone(), body})
+	r.mu.Unlock()
 	res, err := http.DefaultClient.Do(out)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	defer res.Body.Close()
-	r.mu.Lock()
-	r.seen = append(r.seen, delivery{req.Header.Clone(), body})
-	r.mu.Unlock()
 	w.WriteHeader(res.StatusCode)
 }
 

@@ -67,6 +67,7 @@ type result struct {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	demo := progtest.StartDemo(t)
 	got := make([][]result, len(clients))
 	t.Run("clients", func(t *testing.T) {
@@ -143,17 +144,17 @@ var changing = map[string]string{
 func (w *world) normal(t *testing.T, r reply) json.RawMessage {
 	t.Helper()
 	names := strings.NewReplacer(w.user, "<user>", w.stranger, "<stranger>", w.template, "<template>", w.appid, "<appid>")
-	var walk func(key string, v any) any
-	walk = func(key string, v any) any {
+	var visit func(key string, v any) any
+	visit = func(key string, v any) any {
 		switch v := v.(type) {
 		case map[string]any:
 			for k, member := range v {
-				v[k] = walk(k, member)
+				v[k] = visit(k, member)
 			}
 			return v
 		case []any:
 			for i := range v {
-				v[i] = walk(key, v[i])
+				v[i] = visit(key, v[i])
 			}
 			return v
 		case string:
@@ -175,7 +176,7 @@ func (w *world) normal(t *testing.T, r reply) json.RawMessage {
 	if token, ok := r.Result.Returned.(string); ok && token != "" && strings.HasSuffix(r.Operation, "token") {
 		r.Result.Returned = "<token>" // an SDK may answer the token alone
 	}
-	r.Result.Returned, r.Result.Thrown = walk("", r.Result.Returned), walk("", r.Result.Thrown)
+	r.Result.Returned, r.Result.Thrown = visit("", r.Result.Returned), visit("", r.Result.Thrown)
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -35,7 +35,7 @@ var optional = []string{"php"}
 func Require(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		if Has(name) {
+		if _, err := exec.LookPath(name); err == nil {
 			continue
 		}
 		text := name + " is not installed here, and this test runs a program with it"
@@ -48,12 +48,6 @@ func Require(t testing.TB, names ...string) {
 		}
 		t.Skip(text)
 	}
-}
-
-// Has tells whether a program is installed.
-func Has(name string) bool {
-	_, err := exec.LookPath(name)
-	return err == nil
 }
 
 // Demo is the line that hongyan demo --json prints.
