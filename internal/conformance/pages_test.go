@@ -121,21 +121,22 @@ var head = note{`<!-- Written by go test ./internal/conformance -update. Do not 
 # Compatibility
 
 Which programs made for WeChat work with Hongyan as they are. Each goes the whole way twice: against the sandbox, which is
-the local WeChat, with the AppSecret, and through the gateway, behind which the sandbox is, with a gateway key in place of
-the AppSecret. Nothing here calls api.weixin.qq.com. Nothing else changes; [examples/change-one-line](../examples/change-one-line/README.md) shows the lines. What a client made of every answer is compared: it must be
-the same to the letter, but for tokens, msgids and rids. The full results are in
+the local WeChat, with the AppSecret; and through the gateway, behind which the sandbox is, with a gateway key in place of
+the AppSecret. Nothing else changes: [examples/change-one-line](../examples/change-one-line/README.md) shows the lines. What
+a client made of every answer is compared: it must be the same to the letter, but for tokens, msgids and rids. Nothing here
+calls api.weixin.qq.com. The full results are in
 ` + "`internal/conformance/testdata/results.jsonl`" + `. 中文：[compatibility.zh-CN.md](compatibility.zh-CN.md)
 
-A cell names the members of the answer as the client's user gets it, or the errcode. "–": not run. In the last row WeChat's
+A cell names the members of the answer as the client's user gets it, or the errcode. In the last row WeChat's
 token was ended in mid-run: the sandbox's client must fetch a new one, the gateway's has the gateway's, which lives on.
 `, `<!-- 由 go test ./internal/conformance -update 生成，请勿手改。 -->
 # 兼容性
 
 哪些为微信编写的程序无需改动就能与鸿雁一起工作。每个客户端把全程走两遍：一遍直连沙箱，也就是本地微信，使用 AppSecret；
-一遍经过网关，网关背后仍是沙箱，AppSecret 处填网关密钥。这里没有任何调用到达 api.weixin.qq.com。其余一概不变，要改的几行见 [examples/change-one-line](../examples/change-one-line/README.zh-CN.md)。客户端对每个应答的
-解析结果逐一比较：除 token、msgid、rid 之外必须逐字一致。完整结果见
+一遍经过网关，网关背后仍是沙箱，AppSecret 处填网关密钥。其余一概不变，要改的几行见 [examples/change-one-line](../examples/change-one-line/README.zh-CN.md)。客户端对每个应答的
+解析结果逐一比较：除 token、msgid、rid 之外必须逐字一致。这里没有任何调用到达 api.weixin.qq.com。完整结果见
 ` + "`internal/conformance/testdata/results.jsonl`" + `。English: [compatibility.md](compatibility.md)
 
-单元格列出客户端使用者得到的应答中的字段名，或 errcode。“–”表示没有运行。最后一行：运行途中微信使 token 失效，
+单元格列出客户端使用者得到的应答中的字段名，或 errcode。最后一行：运行途中微信使 token 失效，
 直连时客户端必须重新获取；经过网关时客户端拿的是网关的 token，仍然有效。
 `}
