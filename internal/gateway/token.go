@@ -146,7 +146,7 @@ func (c *call) stableToken() {
 // give hands out a token: the real one to a key with the scope token, else a virtual one.
 func (c *call) give(fresh bool) {
 	if c.key.May(hongyan.ScopeToken, c.app) {
-		c.giveReal(fresh)
+		c.giveReal()
 		return
 	}
 	now := c.g.now()
@@ -178,18 +178,18 @@ const testEvery = 10 * time.Second
 
 // giveReal is for programs that call WeChat themselves. Whoever asks again before the end of
 // the token has perhaps had it refused: so it is tested, and another fetched if that is so.
-func (c *call) giveReal(fresh bool) {
+func (c *call) giveReal() {
 	token, err := c.g.cfg.Tokens.AccessToken(c.ctx, string(c.app))
 	if err != nil {
 		c.failed(err)
 		return
 	}
-	if hash := sha256.Sum256([]byte(token)); token != "" && c.g.askedAgain(string(c.key.ID), hash, fresh) && c.refusedNow(token) {
+	if hash := sha256.Sum256([]byte(token)); token != "" && c.g.askedAgain(string(c.key.ID), hash) && c.refusedNow(token) {
 		if token, err = c.g.cfg.Tokens.AccessToken(c.ctx, string(c.app)); err != nil {
 			c.failed(err)
 			return
 		}
-		c.g.askedAgain(string(c.key.ID), sha256.Sum256([]byte(token)), false)
+		c.g.askedAgain(string(c.key.ID), sha256.Sum256([]byte(token)))
 	}
 	if token == "" {
 		c.because("The app is in token_mode none: WeChat's cloud hosting authenticates its calls, and it has no access token.")
@@ -204,12 +204,12 @@ func (c *call) giveReal(fresh bool) {
 }
 
 // askedAgain remembers what a key was given, and answers whether it had just that before.
-func (g *Gateway) askedAgain(key string, hash [sha256.Size]byte, fresh bool) bool {
+func (g *Gateway) askedAgain(key string, hash [sha256.Size]byte) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
+	now := g.now()
 	was := g.given[key]
-	again := (fresh || was.hash == hash) && now.Sub(was.tested) > testEvery
+	again := was.hash == hash && now.Sub(was.tested) > testEvery
 	if again {
 		was.tested = now
 	}
