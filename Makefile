@@ -9,13 +9,16 @@ RACED   = $(shell $(GO) list ./... | grep -v /internal/server$$)
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
-deps: ## fetch Go modules and tools; where that is allowed, a C compiler, Node and the database servers of the tests
+deps: ## fetch Go modules and tools; where that is allowed, what else the tests run: a C compiler, database servers, Node, Python, Java, curl
 	$(GO) mod download
 	cd tools && $(GO) mod download
 	@need=; command -v cc >/dev/null || need="gcc libc6-dev"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || need="$$need postgresql"; \
 	command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || command -v mysqld >/dev/null || need="$$need mariadb-server"; \
 	command -v npm >/dev/null || need="$$need nodejs npm"; \
+	command -v python3 >/dev/null || need="$$need python3"; \
+	command -v javac >/dev/null || need="$$need default-jdk-headless"; \
+	command -v curl >/dev/null || need="$$need curl"; \
 	if [ -n "$$need" ]; then if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q $$need; \
 	else echo "not installed: $$need; the tests that need them are skipped"; fi; fi

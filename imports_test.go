@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/config":                     {""},
 	"internal/server":                     {"", "wechat", "internal/api", "internal/callback", "internal/config", "internal/dispatch", "internal/gateway", "internal/ledger", "internal/outbound", "internal/token"},
 	"internal/nodetest":                   {},
+	"internal/progtest":                   {"", "internal/cli"},
 	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
 	"cmd/hongyan":                         {"internal/cli"},
 }

@@ -1,22 +1,18 @@
 package miniprogram_test
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/hongyan-push/hongyan/internal/cli"
 	"github.com/hongyan-push/hongyan/internal/nodetest"
+	"github.com/hongyan-push/hongyan/internal/progtest"
 )
 
 // The example opens in WeChat's tools without a build, so it carries a copy of the SDK.
@@ -112,33 +108,12 @@ func TestPages(t *testing.T) {
 func TestShop(t *testing.T) {
 	t.Parallel()
 	nodetest.Require(t)
-	line := startDemo(t)
-	var demo struct {
-		Sandbox string   `json:"sandbox"`
-		OpenIDs []string `json:"openids"`
-	}
-	if err := json.Unmarshal(line, &demo); err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
+	demo := progtest.StartDemo(t)
 	file := filepath.Join(t.TempDir(), "demo.json")
-	if err := os.WriteFile(file, line, 0o600); err != nil {
+	if err := os.WriteFile(file, demo.Raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	shop := exec.CommandContext(t.Context(), "node", "shop.mjs", file)
-	shop.Env = append(os.Environ(), "PORT=0")
-	out, err := shop.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := shop.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = shop.Process.Kill(); _ = shop.Wait() })
-	url, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	url = strings.TrimSpace(url)
+	url := progtest.Start(t, ".", []string{"PORT=0"}, "node", "shop.mjs", file).Line(t)
 
 	var order struct{ Message, Status string }
 	call(t, "POST", url+"/orders", `{"item":"x","code":"unused"}`, &order)
@@ -154,32 +129,6 @@ func TestShop(t *testing.T) {
 	if len(outbox.Items) != 1 || !slices.Contains(demo.OpenIDs, outbox.Items[0].OpenID) {
 		t.Errorf("outbox: got %+v, want one card of a demo user", outbox.Items)
 	}
-}
-
-// startDemo runs hongyan demo --json until the test ends and returns the line that it printed.
-func startDemo(t *testing.T) []byte {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	r, w := io.Pipe()
-	done := make(chan int, 1)
-	var said bytes.Buffer
-	go func() {
-		args := []string{"demo", "--json", "--listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0", "--sandbox-listen", "127.0.0.1:0"}
-		code := cli.Main(ctx, args, nil, nil, w, &said)
-		_ = w.Close()
-		done <- code
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if code := <-done; code != 0 {
-			t.Errorf("demo ended with %d: %s", code, &said)
-		}
-	})
-	line, err := bufio.NewReader(r).ReadBytes('\n')
-	if err != nil {
-		t.Fatalf("demo printed no line: %v", err)
-	}
-	return line
 }
 
 func call(t *testing.T, method, url, body string, v any) {
