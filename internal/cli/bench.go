@@ -23,11 +23,11 @@ type benchCmds struct {
 // verifies every message of every run. Its variables are its own: it must not meet the
 // database of a server.
 type benchCmd struct {
-	Mode        string        `name:"mode" own:"" enum:"inproc,http,batch,openloop,ingest" default:"inproc" help:"What is measured. inproc: submits inside the process until their results are on disk, beside a bare HTTP client; http: POST /v1/messages, beside a relay that forwards and forgets; batch: the same with batches of 1,000; openloop: latency at a fixed --rate; ingest: durable accepts alone, the app paused."`
+	Mode        string        `name:"mode" own:"" enum:"inproc,http,batch,gateway,openloop,ingest" default:"inproc" help:"What is measured. inproc: submits inside the process until their results are on disk, beside a bare HTTP client; http: POST /v1/messages, beside a relay that forwards and forgets; batch: the same with batches of 1,000; gateway: sends through the gateway whose callers wait for WeChat's answer, beside the same relay; openloop: latency at a fixed --rate; ingest: durable accepts alone, the app paused."`
 	Messages    int           `name:"messages" own:"" default:"50000" help:"Messages a run, each to a user of its own who has one grant."`
 	DB          string        `name:"db" own:"" default:"sqlite:" help:"Where the scratch database is made: sqlite:, or the postgres:// or mysql:// URL of a database on the server that is to be measured, which is only connected to. A URL with a password comes from the environment, because command lines are read by others."`
 	Preload     int           `name:"preload" own:"" help:"Messages and grants that the database has before the clock starts."`
-	Connections int           `name:"connections" own:"" help:"Callers at once, and calls to WeChat at once. Default: 64, more where latency and --rate need them; for ingest 256, or 8 with --batch."`
+	Connections int           `name:"connections" own:"" help:"Callers at once, and calls to WeChat at once. Default: 64, more where latency and --rate need them; for gateway 200, for ingest 256, or 8 with --batch."`
 	Latency     time.Duration `name:"latency" own:"" help:"Time that the sink takes for an answer, as WeChat does."`
 	Pairs       int           `name:"pairs" own:"" default:"5" help:"Runs of each side, alternating; medians are printed."`
 	Rate        float64       `name:"rate" own:"" help:"Arrivals a second of openloop."`
@@ -43,6 +43,7 @@ const (
 	modeInproc   = "inproc"
 	modeHTTP     = "http"
 	modeBatch    = "batch"
+	modeGateway  = "gateway"
 	modeOpenLoop = "openloop"
 	modeIngest   = "ingest"
 
@@ -139,6 +140,8 @@ func (c *benchCmd) fill() {
 		c.Connections = 8
 	case c.Mode == modeIngest:
 		c.Connections = 256
+	case c.Mode == modeGateway:
+		c.Connections = 200
 	case c.Mode == modeOpenLoop:
 		// By Little's law rate × latency are under way; twice that leaves room for bursts.
 		c.Connections = min(max(64, int(math.Ceil(2*c.Rate*c.Latency.Seconds()))), maxBenchSenders)
@@ -241,7 +244,7 @@ func (c *benchCmd) print(p *program, f benchFigures) error {
 
 func (c *benchCmd) bareSide(p *program) string {
 	switch c.Mode {
-	case modeHTTP:
+	case modeHTTP, modeGateway:
 		return p.say("a relay that forwards each request to WeChat and forgets it")
 	case modeBatch:
 		return p.say("a relay that forwards each message of a batch to WeChat and forgets it")
@@ -259,6 +262,8 @@ func (c *benchCmd) ourSide(p *program) string {
 		return p.say("POST /v1/messages until the results of all are on disk")
 	case modeBatch:
 		return p.say("POST /v1/messages/batch until the results of all are on disk")
+	case modeGateway:
+		return p.say("sends through the gateway until their results are on disk and answered")
 	case modeIngest:
 		return p.say("messages on disk and answered, none sent")
 	}

@@ -209,7 +209,7 @@ func openRelay(j *benchJob) (*side, error) {
 			return err
 		}
 		switch j.Mode {
-		case modeHTTP:
+		case modeHTTP, modeGateway:
 			return to.post(r.Context(), body, w)
 		case modeBatch:
 			return forwardLines(r.Context(), to, body, max(1, j.Senders/benchBatchPosts))
@@ -261,12 +261,12 @@ func openOurs(ctx context.Context, p *program, j *benchJob) (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, err := server.New(ctx, config.Config{Data: j.Dir, DB: j.DB, MasterKey: strings.TrimSpace(string(key64)), Listen: "127.0.0.1:0", WeChatURL: j.Sink, Senders: j.Senders, StopTimeout: config.DefaultStopTimeout},
+	srv, err := server.New(ctx, config.Config{Data: j.Dir, DB: j.DB, MasterKey: strings.TrimSpace(string(key64)), Listen: "127.0.0.1:0", GatewayListen: "127.0.0.1:0", WeChatURL: j.Sink, Senders: j.Senders, StopTimeout: config.DefaultStopTimeout},
 		server.Options{Logger: log, Version: version()})
 	if err != nil {
 		return nil, err
 	}
-	key, err := srv.CreateKey(ctx, hongyan.APIKey{Name: "bench", Scopes: []hongyan.Scope{hongyan.ScopeSend}})
+	key, err := srv.CreateKey(ctx, hongyan.APIKey{Name: "bench", Scopes: []hongyan.Scope{hongyan.ScopeSend, hongyan.ScopeGateway}, Apps: []hongyan.AppID{benchApp}})
 	if err != nil {
 		return nil, errors.Join(err, srv.Close())
 	}
@@ -279,6 +279,8 @@ func openOurs(ctx context.Context, p *program, j *benchJob) (*side, error) {
 		s.drive = o.open
 	case modeIngest:
 		s.drain = nil
+	case modeGateway:
+		s.url = srv.GatewayURL()
 	}
 	runCtx, stop := context.WithCancel(ctx)
 	var g errgroup.Group
