@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -200,6 +201,25 @@ func (c *call) read() bool {
 		return c.refuse(wechat.ErrcodeEmptyPostData, "")
 	}
 	return true
+}
+
+// connKey is where a request's context has its connection.
+type connKey struct{}
+
+// ConnContext is for the listener's http.Server: the gateway looks at the connection when an
+// answer was written, to know whether anybody was there to hear it.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// heard sends what was written on its way and answers whether the caller is still there. One
+// that leaves while the answer travels cannot be told from one that has it.
+func (c *call) heard() bool {
+	if http.NewResponseController(c.w).Flush() != nil || c.ctx.Err() != nil {
+		return false
+	}
+	conn, ok := c.ctx.Value(connKey{}).(net.Conn)
+	return !ok || !gone(conn)
 }
 
 // answer writes a body of JSON. The HTTP status is 200 whatever it says, as WeChat's is.

@@ -111,6 +111,7 @@ func (c *call) sync(s hongyan.Submission, join ledger.Joining) error {
 	case hongyan.StateAccepted, hongyan.StateDelivered, hongyan.StateUndelivered:
 		msgid, _ := strconv.ParseInt(m.MsgID, 10, 64)
 		c.ok(sent{0, "ok", msgid})
+		res.Heard(c.heard())
 	case hongyan.StateFailed, hongyan.StateCanceled, hongyan.StateExpired:
 		if m.Errcode == nil { // it never got as far as WeChat
 			c.because("%s", m.Reason)

@@ -19,8 +19,6 @@ type dedupKey struct {
 type dedupRow struct {
 	seq, until int64
 	id         []byte
-	state      int64
-	changed    int64       // when its state did
 	freed      bool        // that message lets the key go
 	item       *submitItem // of this batch
 	dirty      bool
@@ -81,14 +79,13 @@ func (b *submitBatch) readDedup(app int64, keys []string) error {
 		return err
 	}
 	list, args = b.l.d.list(seqs, kindInt)
-	return b.t.rows(`/* ledger.lockDedup */ SELECT seq, id, state, attempt, reason, updated_at FROM messages WHERE seq `+list, args, func(r scanner) error {
-		var seq, state, attempt, changed int64
+	return b.t.rows(`/* ledger.lockDedup */ SELECT seq, id, state, attempt, reason FROM messages WHERE seq `+list, args, func(r scanner) error {
+		var seq, state, attempt int64
 		var reason string
 		var id []byte
-		err := r.Scan(&seq, &id, &state, &attempt, &reason, &changed)
+		err := r.Scan(&seq, &id, &state, &attempt, &reason)
 		if d := held[seq]; d != nil {
 			unsent := attempt == 0 || reason == string(hongyan.CodeWeChatUnreachable)
-			d.state, d.changed = state, changed
 			d.id, d.freed = id, state == stCanceled || state == stExpired || state == stFailed && unsent
 		}
 		return err
@@ -108,45 +105,18 @@ func (b *submitBatch) flushDedup() error {
 	slices.SortFunc(keys, func(x, y dedupKey) int { return cmp.Or(cmp.Compare(x.app, y.app), cmp.Compare(x.key, y.key)) })
 	rows := make([][]any, len(keys))
 	for i, k := range keys {
-		it := b.dedup[k].item
-		rows[i] = []any{k.app, k.key, it.row.seq, b.t.now + it.dedupFor(b.t.now)}
+		rows[i] = []any{k.app, k.key, b.dedup[k].item.row.seq, b.t.now + dedupKept.Milliseconds()}
 	}
 	return b.t.insertRows(`/* ledger.flushDedup */ INSERT INTO dedup_keys`, dedupColumns, rows, b.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
 }
 
 const dedupKept = 24 * time.Hour
 
-// dedupFor is how long an item keeps its key, ms: one that only takes in those that say the
-// same, no longer than it can be under way or uncertain.
-func (it *submitItem) dedupFor(now int64) int64 {
-	if it.join == nil {
-		return dedupKept.Milliseconds()
-	}
-	most := (LeaseTime + takeoverAfter + time.Minute + it.join.Uncertain).Milliseconds()
-	if it.sync == nil {
-		most += it.row.expires - now
-	}
-	return most
-}
-
-// lets reports whether the key's holder lets it go to the item.
-func (d *dedupRow) lets(it *submitItem, now int64) bool {
-	switch {
-	case it.join == nil || d.freed:
-		return d.freed
-	case d.item != nil:
-		return false
-	case d.state == stUncertain:
-		return now-d.changed > it.join.Uncertain.Milliseconds()
-	}
-	return !underWay(word(stateWords, d.state))
-}
-
 // duplicate answers with the first message of the dedup key, unless that freed the key:
 // canceled, expired, or failed without a request to WeChat.
 func (b *submitBatch) duplicate(it *submitItem) (bool, error) {
 	d := b.dedup[dedupKey{it.app.no, it.message.DedupKey}]
-	if d == nil || d.lets(it, b.t.now) {
+	if d == nil || d.freed {
 		return false, nil
 	}
 	var m hongyan.Message

@@ -48,7 +48,7 @@ type dialect struct {
 	// template, of one grant's live ones, of leases that ran out, of waiting ones that expire.
 	due, leased, expires, rest string
 	recount                    string                             // counts what waits by template, due or not, through the same index as due
-	live                       func(user, template string) string // of messages m
+	live                       func(user, template string) string // of messages m; both are "= ?" or alike
 
 	// dueDelivery is the condition of a webhook's deliveries that wait.
 	dueDelivery string
@@ -224,7 +224,7 @@ func purgeBySelect(table, keys, cond string) string {
 // liveApart is the condition of live messages for two partial indexes: those under way have
 // one of their own, because they come and go with every message.
 func liveApart(user, template string) string {
-	of := "m.user_no = " + user + " AND m.template_no = " + template
+	of := "m.user_no " + user + " AND m.template_no " + template
 	return "(" + of + " AND (m.state < 4 OR m.state = 9) OR " + of + " AND m.state = 4)"
 }
 
@@ -235,12 +235,17 @@ func (d *dialect) resting(state int64) string {
 
 // live is the condition of a grant's live messages m, with its arguments.
 func (t *txn) live(k grantKey) (string, []any) {
-	cond := t.l.d.live("?", "?")
-	var args []any
-	for range strings.Count(cond, "?") / 2 {
-		args = append(args, k.user, k.template)
+	cond := t.l.d.live("= ?", "= ?")
+	return cond, argsOf(cond, []any{k.user, k.template})
+}
+
+// argsOf repeats the arguments as often as the condition does.
+func argsOf(cond string, args []any) []any {
+	var out []any
+	for range strings.Count(cond, "?") / len(args) {
+		out = append(out, args...)
 	}
-	return cond, args
+	return out
 }
 
 // insertRows writes rows of a table in as few statements as pay.

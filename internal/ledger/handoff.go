@@ -46,9 +46,11 @@ type Job struct {
 	probe                    bool
 	claimed                  bool
 	loose                    bool // it has no place among the senders
-	// done hears what it came to, once that is on disk: somebody waits for it. The place is
-	// that one's own.
-	done func(hongyan.Outcome)
+	// done hears what it came to: somebody waits for it. The place is that one's own.
+	done func(syncOutcome)
+	// says is what a repeat would say, for repeat from its end on.
+	says   twinKey
+	repeat time.Duration
 }
 
 // Fresh reports whether the job came by hand-off; a claim would only bring it again.
@@ -168,7 +170,7 @@ func (b *submitBatch) handOffNow(it *submitItem, row *newRow, app *batchApp) boo
 		return false
 	}
 	j := b.lease(it, row, token)
-	j.probe, j.done = it.sync.probe, it.sync.done
+	j.probe, j.done, j.says, j.repeat = it.sync.probe, it.sync.done, it.twinKey(), it.join.Uncertain
 	return true
 }
 

@@ -38,7 +38,7 @@ func mysqlDialect() *dialect {
 		due:     "due_template = ?",
 		recount: `/* ledger.recount */ SELECT due_template, SUM(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), COUNT(*) FROM messages WHERE due_template IS NOT NULL GROUP BY due_template`,
 		live: func(user, template string) string {
-			return "m.live_user = " + user + " AND m.template_no = " + template
+			return "m.live_user " + user + " AND m.template_no " + template
 		},
 		leased:      "leased_until <= ?",
 		expires:     "ends_at <= ?",

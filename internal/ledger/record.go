@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -15,15 +16,30 @@ import (
 type result struct {
 	job *Job
 	o   hongyan.Outcome
+	// unheard: nobody got the answer who waited for it.
+	unheard bool
 }
 
 // RecordAttempt takes over an outcome: it is written with others in the next transaction
 // and retried until it is on disk. It returns at once; the user stays busy until then.
+//
+// Where somebody waits, an accept is written once that one has the answer, or a second later.
 func (l *Ledger) RecordAttempt(job *Job, o hongyan.Outcome) {
-	if !l.results.add(&result{job: job, o: o}) {
+	if job.done == nil || o.Class != hongyan.OutcomeOK {
+		l.record(&result{job: job, o: o})
+		return
+	}
+	var once sync.Once
+	record := func(heard bool) { once.Do(func() { l.record(&result{job: job, o: o, unheard: !heard}) }) }
+	late := time.AfterFunc(syncTell, func() { record(false) })
+	job.done(syncOutcome{o, func(heard bool) { late.Stop(); record(heard) }})
+}
+
+func (l *Ledger) record(r *result) {
+	if !l.results.add(r) {
 		// Run has ended: the row stays `sending` and becomes uncertain at the next start,
 		// which is true. server stops the senders before the ledger, so this is a bug.
-		l.log.Error("result after the ledger stopped", "message_id", job.Message.ID)
+		l.log.Error("result after the ledger stopped", "message_id", r.job.Message.ID)
 	}
 }
 
@@ -63,6 +79,9 @@ func (l *Ledger) writeResults(ctx context.Context, take func() []*result) error 
 }
 
 func (t *txn) writeResults(batch []*result) error {
+	if err := t.rememberUnheard(batch); err != nil {
+		return err
+	}
 	left, err := t.recordAccepted(batch)
 	if err != nil || len(left) == 0 {
 		return err
@@ -110,8 +129,8 @@ func (t *txn) settle(batch []*result) {
 		l.busy.release(jobs...)
 		each(l.lane.Settled, 1)
 		for _, r := range batch {
-			if r.job.done != nil {
-				r.job.done(r.o)
+			if r.job.done != nil && r.o.Class != hongyan.OutcomeOK {
+				r.job.done(syncOutcome{Outcome: r.o})
 			}
 		}
 		l.moved.Store(time.Now().UnixNano())

@@ -259,7 +259,7 @@ func (t *txn) earlierAttempt(user, msgid int64) (known bool, err error) {
 
 func (t *txn) userOf(appNo int64, openid hongyan.OpenID) (int64, error) {
 	found := make(map[hongyan.OpenID]int64)
-	err := t.findUsers(appNo, []hongyan.OpenID{openid}, found)
+	err := t.findUsers(appNo, []hongyan.OpenID{openid}, found, "")
 	return found[openid], err
 }
 

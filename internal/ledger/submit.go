@@ -51,13 +51,14 @@ type submitItem struct {
 	sendAt   time.Time // send_at as asked for
 	place    int       // in the call's submissions
 	id       ulid.ULID // the same in every try, so that a repeat finds what an earlier one stored
-	join     *Joining  // its dedup key is of what it says
+	join     *Joining  // it may be answered with another that says the same
 	sync     *syncSend // its caller waits for what it comes to, and it has a place
 
 	// Set by the transaction.
-	user   int64
-	result SubmitResult
-	row    *newRow
+	user    int64
+	unheard string // it joined one that nobody had heard of, which has this key
+	result  SubmitResult
+	row     *newRow
 }
 
 type newRow struct {
@@ -86,9 +87,7 @@ func (l *Ledger) Submit(ctx context.Context, subs []hongyan.Submission, opt Subm
 			out[i] = l.dryRun(ctx, item)
 		default:
 			item.place = i
-			if opt.Join != nil {
-				item.joins(&subs[i], *opt.Join)
-			}
+			item.join = opt.Join
 			op.items = append(op.items, item)
 		}
 	}

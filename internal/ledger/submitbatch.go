@@ -31,6 +31,9 @@ type submitBatch struct {
 	// undelivered are the jobs of a try that was rolled back, or may have been.
 	undelivered []*Job
 	kept        map[*submitItem]SubmitResult // what it answered, while its commit is unknown
+	// joining: items may be answered with others that say the same, their twins.
+	joining bool
+	twins   map[twinKey]*twin
 	// pledging: grants that are only taken are not written (pledge.go).
 	pledging bool
 }
@@ -47,10 +50,11 @@ func newSubmitBatch(t *txn, ops []*submitOp) *submitBatch {
 	for _, op := range ops {
 		op.err = nil
 		for _, it := range op.items {
-			it.result, it.row = SubmitResult{}, nil
+			it.result, it.row, it.unheard = SubmitResult{}, nil, ""
 			if it.sync == nil {
 				b.count[it.app.no]++
 			}
+			b.joining = b.joining || it.join != nil
 			b.pledging = b.pledging && it.report == nil // a report writes rows, and its own goes first
 		}
 	}
@@ -66,7 +70,7 @@ func (b *submitBatch) run(repeat bool) error {
 			return err
 		}
 	}
-	for _, step := range []func() error{b.lockIdempotency, b.lockDedup, b.findUsers, b.lockGrants} {
+	for _, step := range []func() error{b.lockIdempotency, b.lockDedup, b.findUsers, b.lockGrants, b.findTwins} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -169,6 +173,10 @@ func (b *submitBatch) items(f func(*submitItem)) {
 }
 
 func (b *submitBatch) findUsers() error {
+	lock := ""
+	if b.joining && !b.l.d.alone { // two that say the same take turns here, on whatever replica they came in
+		lock = ` ORDER BY openid` + b.l.d.lock
+	}
 	byApp := make(map[int64][]hongyan.OpenID)
 	b.items(func(it *submitItem) {
 		k := userKey{it.app.no, it.message.To}
@@ -181,7 +189,7 @@ func (b *submitBatch) findUsers() error {
 		slices.Sort(byApp[app])
 		for part := range slices.Chunk(byApp[app], lookupMost) {
 			found := make(map[hongyan.OpenID]int64, len(part))
-			if err := b.t.findUsers(app, part, found); err != nil {
+			if err := b.t.findUsers(app, part, found, lock); err != nil {
 				return err
 			}
 			for _, openid := range part {
@@ -344,6 +352,9 @@ func (b *submitBatch) item(it *submitItem) error {
 	if dup, err := b.duplicate(it); dup || err != nil {
 		return err
 	}
+	if joined, err := b.joinTwin(it); joined || err != nil {
+		return err
+	}
 	app, err := b.app(it.app.no)
 	if err != nil {
 		return err
@@ -391,6 +402,9 @@ func (b *submitBatch) item(it *submitItem) error {
 	b.tally(it, 1)
 	b.rows = append(b.rows, it)
 	b.answer(it)
+	if it.join != nil {
+		b.twins[it.twinKey()] = &twin{item: it}
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (l *Ledger) Subscription(ctx context.Context, id hongyan.AppID, openid hong
 
 func (d *dialect) subscriptionSQL() string {
 	return `SELECT u.no, t.no, u.openid, t.template_id, t.kind, g.exact, g.standing, g.available, g.taken, g.voided, g.updated_at, ` + d.folded + `,
-	(SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE ` + d.live("g.user_no", "g.template_no") + `)
+	(SELECT COALESCE(SUM(m.reserved), 0) FROM messages m WHERE ` + d.live("= g.user_no", "= g.template_no") + `)
 	FROM grants g JOIN users u ON u.no = g.user_no JOIN templates t ON t.no = g.template_no `
 }
 

@@ -2,11 +2,6 @@ package ledger
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,19 +9,16 @@ import (
 	"github.com/hongyan-push/hongyan"
 )
 
-// Joining lets a message that says the same as another (recipient, template, data, page) be
-// answered with that one, while it is under way: a caller that got no answer asks again.
-type Joining struct {
-	// Uncertain is for how long one whose outcome is unclear takes in those that say the same.
-	Uncertain time.Duration
-}
-
 // SyncResult is what became of a message whose caller waited.
 type SyncResult struct {
 	// Message is final or uncertain; `sending` if not even that could be learned in time.
 	Message hongyan.Message
 	// Joined: another that says the same was under way, and this is that one.
 	Joined bool
+	// Heard must be told whether the caller got the answer, once it was written. Only then is it
+	// recorded that WeChat took the message: of a kill in between uncertainty is left, which a
+	// repeat joins. If nobody heard of it, a repeat is answered with this message.
+	Heard func(bool)
 }
 
 const (
@@ -36,12 +28,21 @@ const (
 	syncAgain = 20 * time.Millisecond
 	// syncLook is how often another process's message is looked at.
 	syncLook = 100 * time.Millisecond
+	// syncTell is how long an answer may take to be written.
+	syncTell = time.Second
 )
 
 // syncSend is what a submit needs to know of a message whose caller waits.
 type syncSend struct {
 	probe bool // it tests the pauses that hold others back
-	done  func(hongyan.Outcome)
+	done  func(syncOutcome)
+}
+
+// syncOutcome is what a call came to. record, where there is one, writes it down once the
+// caller has been answered; otherwise it is on disk.
+type syncOutcome struct {
+	hongyan.Outcome
+	record func(heard bool)
 }
 
 // SendSync has one message sent by this process at once, past whatever is queued, and waits
@@ -56,70 +57,93 @@ func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error
 		return SyncResult{}, err
 	}
 	it.message.Once = true
-	it.joins(&s, join)
-	key := strconv.FormatInt(it.app.no, 10) + it.message.DedupKey
+	it.join = &join
+	key := syncKey{it.app.no, it.template.no, it.message.To, it.data, it.options}
 	c, mine := l.syncs.begin(key)
 	if !mine {
 		<-c.done
-		c.res.Joined = true
-		return c.res, c.err
+		res := c.res
+		res.Joined, res.Heard = true, c.hearing.tell
+		return res, c.err
 	}
 	c.res, c.err = l.sendSync(it)
 	l.syncs.end(key, c)
-	return c.res, c.err
+	res := c.res
+	res.Heard = c.hearing.tell
+	return res, c.err
 }
-
-// joins gives the item a key of what it says, which finds others that say the same.
-func (it *submitItem) joins(s *hongyan.Submission, rule Joining) {
-	var b []byte
-	add := func(v string) {
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		b = append(b, v...)
-	}
-	add(string(it.message.To))
-	add(it.message.Template)
-	add(it.message.Page)
-	for _, k := range slices.Sorted(maps.Keys(s.Data)) {
-		add(k)
-		add(s.Data[k])
-	}
-	sum := sha256.Sum256(b)
-	it.message.DedupKey = joinKeys + base64.RawURLEncoding.EncodeToString(sum[:])
-	it.join = &rule
-}
-
-// joinKeys are among an app's dedup keys, and no caller's.
-const joinKeys = "\x01same:"
 
 // syncCalls are the messages of this process whose callers wait, by what they say.
 type syncCalls struct {
 	mu sync.Mutex
-	m  map[string]*syncCall
+	m  map[syncKey]*syncCall
+}
+
+type syncKey struct {
+	app, template int64
+	to            hongyan.OpenID
+	data, options string
 }
 
 type syncCall struct {
-	done chan struct{}
-	res  SyncResult
-	err  error
+	done    chan struct{}
+	callers int
+	res     SyncResult
+	err     error
+	hearing hearing
 }
 
-func (s *syncCalls) begin(key string) (c *syncCall, mine bool) {
+// hearing waits until one of an answer's callers has heard it, or none has.
+type hearing struct {
+	mu   sync.Mutex
+	left int
+	told func(heard bool) // nil once it was
+}
+
+func (h *hearing) tell(heard bool) {
+	h.mu.Lock()
+	h.left--
+	told := h.told
+	if heard || h.left <= 0 {
+		h.told = nil
+	} else {
+		told = nil
+	}
+	h.mu.Unlock()
+	if told != nil {
+		told(heard)
+	}
+}
+
+func (s *syncCalls) begin(key syncKey) (c *syncCall, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.m[key]; c != nil {
+		c.callers++
 		return c, false
 	}
 	if s.m == nil {
-		s.m = make(map[string]*syncCall)
+		s.m = make(map[syncKey]*syncCall)
 	}
-	c = &syncCall{done: make(chan struct{})}
+	c = &syncCall{done: make(chan struct{}), callers: 1}
 	s.m[key] = c
 	return c, true
 }
 
-func (s *syncCalls) end(key string, c *syncCall) {
+// Waiting is how many callers of SendSync wait for an outcome.
+func (l *Ledger) Waiting() (n int) {
+	l.syncs.mu.Lock()
+	defer l.syncs.mu.Unlock()
+	for _, c := range l.syncs.m {
+		n += c.callers
+	}
+	return n
+}
+
+func (s *syncCalls) end(key syncKey, c *syncCall) {
 	s.mu.Lock()
 	delete(s.m, key)
+	c.hearing.left, c.hearing.told = c.callers, c.res.Heard
 	s.mu.Unlock()
 	close(c.done)
 }
@@ -136,8 +160,8 @@ func (l *Ledger) sendSync(it *submitItem) (SyncResult, error) {
 			l.syncOver(it, probe)
 			return SyncResult{}, notStarted()
 		}
-		outcome := make(chan hongyan.Outcome, 1)
-		it.sync = &syncSend{probe: probe, done: func(o hongyan.Outcome) {
+		outcome := make(chan syncOutcome, 1)
+		it.sync = &syncSend{probe: probe, done: func(o syncOutcome) {
 			select {
 			case outcome <- o:
 			default: // a second result of one attempt
@@ -147,7 +171,7 @@ func (l *Ledger) sendSync(it *submitItem) (SyncResult, error) {
 		switch {
 		case err == nil && res.Joined:
 			l.syncOver(it, probe)
-			return l.syncOther(res), nil
+			return l.syncOther(it, res), nil
 		case err == nil:
 			return l.syncWait(res, outcome), nil
 		}
@@ -242,12 +266,13 @@ func (l *Ledger) submitSync(it *submitItem) (SyncResult, error) {
 }
 
 // syncWait waits for the outcome, which is on disk when it comes.
-func (l *Ledger) syncWait(res SyncResult, outcome <-chan hongyan.Outcome) SyncResult {
+func (l *Ledger) syncWait(res SyncResult, outcome <-chan syncOutcome) SyncResult {
 	select {
 	case o := <-outcome:
 		if o.Class == hongyan.OutcomeOK {
 			code := 0
 			res.Message.Status, res.Message.Errcode, res.Message.MsgID = hongyan.StateAccepted, &code, strconv.FormatInt(o.MsgID, 10)
+			res.Heard = o.record
 			return res
 		}
 	case <-time.After(LeaseTime):
@@ -258,7 +283,14 @@ func (l *Ledger) syncWait(res SyncResult, outcome <-chan hongyan.Outcome) SyncRe
 }
 
 // syncOther waits for the outcome of a message that another process may be sending.
-func (l *Ledger) syncOther(res SyncResult) SyncResult {
+func (l *Ledger) syncOther(it *submitItem, res SyncResult) SyncResult {
+	if key := it.unheard; key != "" {
+		res.Heard = func(heard bool) {
+			if heard {
+				l.forgetUnheard(it.app.no, key)
+			}
+		}
+	}
 	for end := time.Now().Add(LeaseTime); underWay(res.Message.Status) && time.Now().Before(end); {
 		time.Sleep(syncLook)
 		res = l.syncRead(res)

@@ -21,7 +21,7 @@ var userInsert = []column{{"no", kindInt}, {"app_no", kindInt}, {"openid", kindT
 func (t *txn) users(appNo int64, openids []hongyan.OpenID) (map[hongyan.OpenID]int64, error) {
 	found := make(map[hongyan.OpenID]int64, len(openids))
 	for {
-		if err := t.findUsers(appNo, openids, found); err != nil || len(found) == len(openids) {
+		if err := t.findUsers(appNo, openids, found, ""); err != nil || len(found) == len(openids) {
 			return found, err
 		}
 		var rows [][]any
@@ -48,13 +48,14 @@ func (t *txn) users(appNo int64, openids []hongyan.OpenID) (map[hongyan.OpenID]i
 	}
 }
 
-func (t *txn) findUsers(appNo int64, openids []hongyan.OpenID, found map[hongyan.OpenID]int64) error {
+// findUsers looks for the rows of openids; suffix orders and locks them.
+func (t *txn) findUsers(appNo int64, openids []hongyan.OpenID, found map[hongyan.OpenID]int64, suffix string) error {
 	vs := make([]any, len(openids))
 	for i, o := range openids {
 		vs[i] = string(o)
 	}
 	list, args := t.l.d.list(vs, kindText)
-	return t.rows(`/* ledger.users */ SELECT openid, no FROM users WHERE app_no = ? AND openid `+list, append([]any{appNo}, args...), func(r scanner) error {
+	return t.rows(`/* ledger.users */ SELECT openid, no FROM users WHERE app_no = ? AND openid `+list+suffix, append([]any{appNo}, args...), func(r scanner) error {
 		var o hongyan.OpenID
 		var no int64
 		err := r.Scan(&o, &no)

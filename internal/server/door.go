@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/hongyan-push/hongyan/internal/gateway"
 )
 
 // door is a listener and what it lets through.
@@ -60,7 +62,7 @@ const (
 )
 
 // serve says what goes through which door. Nothing goes through two.
-func (s *Server) serve(api, gateway http.Handler, log *slog.Logger) {
+func (s *Server) serve(api, sdks http.Handler, log *slog.Logger) {
 	private, public := http.NewServeMux(), http.NewServeMux()
 	private.Handle("/", api)
 	strangers := private
@@ -71,9 +73,9 @@ func (s *Server) serve(api, gateway http.Handler, log *slog.Logger) {
 	}
 	strangers.Handle(mpPath, api)
 	strangers.Handle(callbackPath, s.callback)
-	for d, handler := range map[*door]http.Handler{s.private: private, s.public: public, s.sdks: gateway} {
+	for d, handler := range map[*door]http.Handler{s.private: private, s.public: public, s.sdks: sdks} {
 		if d != nil {
-			d.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+			d.http = &http.Server{Handler: handler, ConnContext: gateway.ConnContext, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 				MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 		}
 	}

@@ -19,6 +19,7 @@ type waiting struct {
 	res  ledger.SyncResult
 	err  error
 	done chan struct{}
+	deaf bool // it has left when the answer comes
 }
 
 func (w *waiting) wait(t TB) *waiting {
@@ -31,12 +32,22 @@ func (w *waiting) wait(t TB) *waiting {
 	return w
 }
 
-// sync sends a message whose caller waits.
+// sync sends a message whose caller waits and hears the answer.
 func (e *Env) sync(s hongyan.Submission) *waiting {
-	w := &waiting{done: make(chan struct{})}
+	return e.call(s, &waiting{done: make(chan struct{})})
+}
+
+// deaf sends a message whose caller has left when the answer comes.
+func (e *Env) deaf(s hongyan.Submission) *waiting {
+	return e.call(s, &waiting{done: make(chan struct{}), deaf: true})
+}
+
+func (e *Env) call(s hongyan.Submission, w *waiting) *waiting {
 	go func() {
 		defer close(w.done)
-		w.res, w.err = e.SendSync(s, ledger.Joining{Uncertain: repeats})
+		if w.res, w.err = e.SendSync(s, ledger.Joining{Uncertain: repeats}); w.err == nil {
+			w.res.Heard(!w.deaf)
+		}
 	}()
 	return w
 }
@@ -241,17 +252,12 @@ func joinCases() map[string]func(*Env) {
 			for range 5 {
 				calls = append(calls, e.sync(text("u1", "x")))
 			}
+			e.eventually("all have joined", func() bool { return e.Waiting() == 6 })
 			e.Record(j, e.Outcome(hongyan.OutcomeOK))
 			id := first.want(e.TB, hongyan.StateAccepted, "")
 			for _, w := range calls {
-				// One that came only after the answer is a message of its own.
-				select {
-				case <-w.done:
-				case <-time.After(50 * time.Millisecond):
-					e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
-				}
-				if w.wait(e.TB); w.res.Joined && w.res.Message.ID != id {
-					e.TB.Errorf("joined %s, want %s", w.res.Message.ID, id)
+				if got := w.want(e.TB, hongyan.StateAccepted, ""); got != id || !w.res.Joined {
+					e.TB.Errorf("it is %s (joined: %v), want %s", got, w.res.Joined, id)
 				}
 			}
 		},
@@ -291,6 +297,71 @@ func joinCases() map[string]func(*Env) {
 			if got := late.want(e.TB, hongyan.StateAccepted, ""); got == id || late.res.Joined {
 				e.TB.Errorf("after its time it was still taken for a repeat")
 			}
+		},
+		"one that nobody heard of is the answer to a repeat": func(e *Env) {
+			e.Exact("u1", OneTime, 5)
+			e.Lane.Room(1)
+			w := e.deaf(text("u1", "x"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			id := w.want(e.TB, hongyan.StateAccepted, "")
+			for i := range 2 { // it may be deaf again
+				e.Lane.Room(1)
+				again := e.call(text("u1", "x"), &waiting{done: make(chan struct{}), deaf: i == 0})
+				if got := again.want(e.TB, hongyan.StateAccepted, ""); got != id || again.res.Message.MsgID == "" {
+					e.TB.Errorf("the repeat is %s with msgid %q, want %s", got, again.res.Message.MsgID, id)
+				}
+			}
+			e.Lane.Room(1)
+			anew := e.sync(text("u1", "x")) // that one was heard
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			if got := anew.want(e.TB, hongyan.StateAccepted, ""); got == id {
+				e.TB.Errorf("after somebody had heard of it the same was not sent anew")
+			}
+			e.WantCount("u1", OneTime, Count{Available: 3, Spent: 2, Exact: true})
+		},
+		"one that nobody heard of is so after a restart": func(e *Env) {
+			e.Lane.Room(1)
+			w := e.deaf(text("u1", "x"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			id := w.want(e.TB, hongyan.StateAccepted, "")
+			e.Restart()
+			e.Lane.Room(1)
+			if got := e.sync(text("u1", "x")).want(e.TB, hongyan.StateAccepted, ""); got != id {
+				e.TB.Errorf("the repeat is %s, want %s", got, id)
+			}
+			e.Lane.Room(1)
+			e.Clock.Advance(repeats + time.Minute)
+			late := e.sync(text("u1", "x"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			if got := late.want(e.TB, hongyan.StateAccepted, ""); got == id {
+				e.TB.Errorf("after its time it was still taken for a repeat")
+			}
+		},
+		"one of those who joined heard of it": func(e *Env) {
+			e.Lane.Room(1)
+			first := e.deaf(text("u1", "x"))
+			j := e.handed()
+			second := e.sync(text("u1", "x"))
+			e.eventually("the second has joined", func() bool { return e.Waiting() == 2 })
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			id := first.want(e.TB, hongyan.StateAccepted, "")
+			second.want(e.TB, hongyan.StateAccepted, "")
+			e.Lane.Room(1)
+			anew := e.sync(text("u1", "x"))
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			if got := anew.want(e.TB, hongyan.StateAccepted, ""); got == id {
+				e.TB.Errorf("the same was not sent anew")
+			}
+		},
+		"who never says that it was heard": func(e *Env) {
+			e.Lane.Room(1)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = e.SendSync(text("u1", "x"), ledger.Joining{Uncertain: repeats})
+			}()
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK)) // written by itself
+			<-done
 		},
 		"what a kill left joins too": func(e *Env) {
 			e.Lane.Room(1)
