@@ -2,6 +2,8 @@ package hongyan
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -19,16 +21,20 @@ const (
 	TokenStable TokenMode = "stable"
 	// TokenLegacy fetches from /cgi-bin/token, where every call supersedes the previous token.
 	TokenLegacy TokenMode = "legacy"
+	// TokenExternal asks a service of the team's own, which owns the app's tokens.
+	TokenExternal TokenMode = "external"
 	// TokenNone sends without a token: WeChat cloud hosting (微信云托管) authenticates the call itself.
 	TokenNone TokenMode = "none"
 )
 
 // App is one mini program that this server sends for. Its AppSecret is not part of it.
 type App struct {
-	AppID     AppID       `json:"appid"`
-	Name      string      `json:"name"`
-	HasSecret bool        `json:"has_secret"`
-	Settings  AppSettings `json:"settings"`
+	AppID     AppID  `json:"appid"`
+	Name      string `json:"name"`
+	HasSecret bool   `json:"has_secret"`
+	// HasTokenSecret: the service at token_url is shown a secret.
+	HasTokenSecret bool        `json:"has_token_secret,omitempty"`
+	Settings       AppSettings `json:"settings"`
 	// Pauses that hold sending back now, of the app, its templates and API paths.
 	Pauses    []Pause   `json:"pauses"`
 	CreatedAt time.Time `json:"created_at"`
@@ -37,7 +43,9 @@ type App struct {
 
 // AppSettings are an app's choices. The zero value of a field means its default.
 type AppSettings struct {
-	TokenMode TokenMode `json:"token_mode,omitempty" enum:"stable,legacy,none" doc:"Where access tokens come from. Default stable."`
+	TokenMode TokenMode `json:"token_mode,omitempty" enum:"stable,legacy,external,none" doc:"Where access tokens come from. Default stable."`
+	// TokenURL is where token_mode external asks, by GET, for {"access_token", "expires_in"}.
+	TokenURL string `json:"token_url,omitempty" maxLength:"1024" doc:"For token_mode external: the URL that answers a GET with access_token and expires_in, the seconds that are left. https; http only within your own network."`
 	// History says whether users may have subscribed before this app was added here.
 	History History `json:"history,omitempty" enum:"existing,new" doc:"existing (default): users may hold grants from before; new: none existed, so the first accept makes a count exact."`
 	// DialogReject says what a reject in the dialog does to the grants already banked.
@@ -164,7 +172,8 @@ const (
 // Check refuses values outside their lists and ranges, all at once.
 func (s AppSettings) Check() error {
 	var fields []FieldError
-	choice(&fields, "/settings/token_mode", string(s.TokenMode), "stable", "legacy", "none")
+	choice(&fields, "/settings/token_mode", string(s.TokenMode), "stable", "legacy", "external", "none")
+	fields = append(fields, s.checkTokenURL()...)
 	choice(&fields, "/settings/history", string(s.History), "existing", "new")
 	choice(&fields, "/settings/dialog_reject", string(s.DialogReject), "keep", "void")
 	choice(&fields, "/settings/mp", string(s.MP), "off", "on")
@@ -188,6 +197,46 @@ func (s AppSettings) Check() error {
 		fields = append(fields, FieldError{Pointer: "/settings", Code: "negative", Detail: "pace_per_second, default_expiry_s, backlog_limit and gateway_repeat_s cannot be negative."})
 	}
 	return fieldsError(fields)
+}
+
+// checkTokenURL wants an address to which a token and a secret may go: in the clear only
+// within the team's own network.
+func (s AppSettings) checkTokenURL() []FieldError {
+	fault := func(code, detail string) []FieldError {
+		return []FieldError{{Pointer: "/settings/token_url", Code: code, Detail: detail}}
+	}
+	if s.TokenURL == "" {
+		if s.TokenMode == TokenExternal {
+			return fault("missing", "token_mode external needs a token_url: the URL that answers a GET with access_token and expires_in.")
+		}
+		return nil
+	}
+	u, err := url.Parse(s.TokenURL)
+	switch {
+	case err != nil || len(s.TokenURL) > 1024 || !storable(s.TokenURL) || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "":
+		return fault("url", "Give an https URL of at most 1024 bytes, such as https://tokens.example.com/wx, without a user or fragment; what it wants to be shown is the token_secret.")
+	case u.Scheme == "http" && !ownNetwork(u.Hostname()):
+		return fault("clear_text", "Plain http to a public host would show the token to everybody on the way; use https.")
+	}
+	return nil
+}
+
+// ownNetwork reports whether a host is within a private network by the look of it: an
+// address of one, or a name without a dot, as containers have.
+func ownNetwork(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsPrivate()
+	}
+	return !strings.Contains(host, ".")
+}
+
+// Mode is the token mode with its default.
+func (s AppSettings) Mode() TokenMode {
+	if s.TokenMode == "" {
+		return TokenStable
+	}
+	return s.TokenMode
 }
 
 // Expiry is the default time from due to expiry.

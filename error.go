@@ -63,6 +63,7 @@ const (
 	CodeTokenUnavailable   Code = "token_unavailable"
 	CodeTokenRejected      Code = "token_rejected"
 	CodeInvalidCode        Code = "invalid_login_code"
+	CodeInvalidSessionKey  Code = "invalid_session_key"
 	CodeInvalidTemplate    Code = "invalid_template"
 	CodeInvalidPage        Code = "invalid_page"
 	CodeSensitiveWord      Code = "sensitive_word"

@@ -44,6 +44,7 @@ type Outcome struct {
 	Class   OutcomeClass
 	Errcode int    // meaningful where WeChat answered
 	Errmsg  string // WeChat's words, or the transport's; secrets already cut
+	Rid     string // WeChat's id of a call that it refused
 	MsgID   int64
 	// Uncounted: the failure does not use up a retry (a probe, or the breaker was not closed).
 	Uncounted bool

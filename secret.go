@@ -58,6 +58,9 @@ type CallbackSecret struct{ secret }
 // MPToken is what a phone that has logged in shows; it is opaque and not kept.
 type MPToken struct{ secret }
 
+// TokenSecret is what the service at an app's token_url wants to be shown.
+type TokenSecret struct{ secret }
+
 // NewAppSecret wraps a clear AppSecret.
 func NewAppSecret(v string) AppSecret { return AppSecret{newSecret(v)} }
 
@@ -78,3 +81,6 @@ func NewCallbackSecret(v string) CallbackSecret { return CallbackSecret{newSecre
 
 // NewMPToken wraps a clear session token of a phone.
 func NewMPToken(v string) MPToken { return MPToken{newSecret(v)} }
+
+// NewTokenSecret wraps a clear secret of a token_url.
+func NewTokenSecret(v string) TokenSecret { return TokenSecret{newSecret(v)} }

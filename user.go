@@ -1,6 +1,9 @@
 package hongyan
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // User is one person within one app, recorded at login or when first sent to.
 type User struct {
@@ -23,4 +26,21 @@ type UserExport struct {
 	Messages      []Message      `json:"messages" doc:"Newest first."`
 	Callbacks     []Callback     `json:"callbacks" doc:"What WeChat told of the user, newest first."`
 	ExportedAt    time.Time      `json:"exported_at"`
+}
+
+// SessionKeyState is what WeChat says of the session_key that is kept here for a user.
+type SessionKeyState struct {
+	App    AppID  `json:"app"`
+	OpenID OpenID `json:"openid"`
+	Valid  bool   `json:"valid"`
+	// Reset: the key was replaced; the one before is dead.
+	Reset bool `json:"reset,omitempty"`
+}
+
+// UserData is what was in an encryptedData of the mini program's.
+type UserData struct {
+	// MadeAt is the time of its watermark: judge by it whether it is fresh enough.
+	MadeAt time.Time `json:"made_at,omitzero" doc:"The time of its watermark: judge by it whether it is fresh enough."`
+	// Data is the JSON as WeChat wrote it; its watermark's appid has been compared.
+	Data json.RawMessage `json:"data" doc:"The JSON as WeChat wrote it."`
 }

@@ -13,7 +13,9 @@ type AppCreate struct {
 	Secret   string              `json:"secret,omitempty"`
 	Name     string              `json:"name,omitempty"`
 	Settings hongyan.AppSettings `json:"settings,omitzero"`
-	// SkipCheck adds the app without trying the AppSecret.
+	// TokenSecret is what the service at Settings.TokenURL wants to be shown.
+	TokenSecret string `json:"token_secret,omitempty"`
+	// SkipCheck adds the app without trying AppSecret and token_url.
 	SkipCheck bool `json:"skip_check,omitempty"`
 }
 
@@ -24,8 +26,10 @@ type AppUpdate struct {
 	// hongyan.AppSettings does too: what it leaves out stays as it is.
 	Settings any `json:"settings,omitempty"`
 	// Secret is tried at WeChat before it replaces the old one.
-	Secret    *string `json:"secret,omitempty"`
-	SkipCheck bool    `json:"skip_check,omitempty"`
+	Secret *string `json:"secret,omitempty"`
+	// TokenSecret is what the service at token_url wants to be shown; empty takes it away.
+	TokenSecret *string `json:"token_secret,omitempty"`
+	SkipCheck   bool    `json:"skip_check,omitempty"`
 }
 
 // CreateApp adds an app.

@@ -35,3 +35,25 @@ func (c *Client) ExportUser(ctx context.Context, app hongyan.AppID, openid hongy
 func (c *Client) EraseUser(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) error {
 	return c.do(ctx, call{method: "DELETE", path: join("apps", string(app), "users", string(openid))}, nil)
 }
+
+// CheckSessionKey asks WeChat whether the session_key that the user's login left at the
+// server is still valid. One that is not is an error with code invalid_session_key.
+func (c *Client) CheckSessionKey(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) (hongyan.SessionKeyState, error) {
+	return send[hongyan.SessionKeyState](ctx, c, "POST", join("apps", string(app), "users", string(openid), "session-key", "check"), nil, Options{})
+}
+
+// ResetSessionKey has WeChat replace that session_key; the one before dies at once.
+func (c *Client) ResetSessionKey(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) (hongyan.SessionKeyState, error) {
+	return send[hongyan.SessionKeyState](ctx, c, "POST", join("apps", string(app), "users", string(openid), "session-key", "reset"), nil, Options{})
+}
+
+// EncryptedData is what an open-data function of the mini program gave.
+type EncryptedData struct {
+	IV            string `json:"iv"`
+	EncryptedData string `json:"encrypted_data"`
+}
+
+// DecryptUserData opens it with the user's session_key.
+func (c *Client) DecryptUserData(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID, in EncryptedData) (hongyan.UserData, error) {
+	return send[hongyan.UserData](ctx, c, "POST", join("apps", string(app), "users", string(openid), "decrypt"), in, Options{})
+}

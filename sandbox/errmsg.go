@@ -11,7 +11,14 @@ const (
 	errcodeNotFound         = 404
 	errcodeBadParameter     = 20002
 	errcodeInvalidURL       = 40066
+	errcodeNoPushURL        = 40201
+	errcodeCheckAction      = 40202
+	errcodeCheckOperator    = 40203
 	errcodeClearQuota       = 48006
+	errcodeRidNotFound      = 76001
+	errcodeRidMalformed     = 76002
+	errcodeRidNotAllowed    = 76003
+	errcodeRidTime          = 76004
 	errcodePathNotFound     = 76021
 	errcodePathNotAllowed   = 76022
 	errcodeSessionKey       = 87007

@@ -59,6 +59,7 @@ type world struct {
 
 	outbox outbox
 	calls  callLog
+	rids   ridLog
 	faults faultSet
 	pushes *pusher
 }

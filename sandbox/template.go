@@ -182,9 +182,8 @@ func (c *call) addTemplate() answer {
 	defer c.app.mu.Unlock()
 	// A repeat is told before the limit: the app has the template, full or not.
 	if p := c.app.same(t, kids); p != nil {
-		rid := newRid(c.at)
-		v := addTemplateAnswer{Errmsg: errmsgOf(wechat.ErrcodeTemplateExists) + " rid: " + rid,
-			PriTmplID: p.id, Errcode: wechat.ErrcodeTemplateExists, Rid: rid}
+		v := addTemplateAnswer{Errmsg: errmsgOf(wechat.ErrcodeTemplateExists) + c.rid(),
+			PriTmplID: p.id, Errcode: wechat.ErrcodeTemplateExists, Rid: c.ridOut}
 		a := c.ok(v)
 		a.errcode = v.Errcode
 		return a

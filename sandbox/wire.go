@@ -59,6 +59,8 @@ func routeTable() map[string]*route {
 		{path: "/cgi-bin/openapi/quota/clear", method: http.MethodPost, token: true, handle: (*call).clearAPIQuota},
 		{path: "/cgi-bin/clear_quota", method: http.MethodPost, token: true, handle: (*call).clearQuota},
 		{path: "/cgi-bin/clear_quota/v2", method: http.MethodPost, handle: (*call).clearQuotaBySecret},
+		{path: "/cgi-bin/openapi/rid/get", method: http.MethodPost, token: true, handle: (*call).getRid},
+		{path: "/cgi-bin/callback/check", method: http.MethodPost, token: true, handle: (*call).checkCallback},
 		{path: "/cgi-bin/get_api_domain_ip", method: http.MethodGet, token: true, handle: (*call).ipList},
 		{path: "/cgi-bin/getcallbackip", method: http.MethodGet, token: true, handle: (*call).ipList},
 	} {
@@ -81,6 +83,7 @@ type call struct {
 	token   *accessToken
 	app     *app
 	openID  string
+	ridOut  string // the request id of the answer, if it names one
 
 	fault  *firedFault
 	waited bool
@@ -305,11 +308,11 @@ type status struct {
 
 // rid is the tail of an errmsg. Under /sns it has a comma.
 func (c *call) rid() string {
-	rid := newRid(c.at)
+	c.ridOut = newRid(c.at)
 	if strings.HasPrefix(c.r.URL.Path, "/sns/") {
-		return ", rid: " + rid
+		return ", rid: " + c.ridOut
 	}
-	return " rid: " + rid
+	return " rid: " + c.ridOut
 }
 
 // record writes the call down.
@@ -331,6 +334,7 @@ func (c *call) record(a answer) {
 		rec.Errcode = &a.errcode
 	}
 	c.w.calls.add(rec, c.route != nil)
+	c.keepRid(a, took)
 	c.s.log.Debug("call", slog.String("path", rec.Path), slog.String("appid", rec.AppID),
 		slog.Int("status", a.status), slog.Int("errcode", a.errcode),
 		slog.Bool("fault", rec.Fault), slog.Float64("duration_ms", rec.DurationMS))

@@ -38,6 +38,18 @@ func TestIncompleteAnswers(t *testing.T) {
 		{pathAddTemplate, `{"errcode":0,"priTmplId":""}`},
 		{pathDeleteTemplate, `{}`},
 		{pathDeleteTemplate, `[]`},
+		{pathCheckSession, `{}`},
+		{pathClearQuotaV2, `{"errmsg":"ok"}`},
+		{pathResetSessionKey, `{"errcode":0,"openid":"oGZUI0egBJY1zhBYw2KhdUfwVJJE"}`},
+		{pathResetSessionKey, `{"errcode":0,"openid":"oAnother","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`},
+		{pathGetAPIQuota, `{"errcode":0,"errmsg":"ok"}`},
+		{pathGetAPIQuota, `{"errcode":0,"quota":{"used":"many"}}`},
+		{pathGetRidInfo, `{"errcode":0,"errmsg":"ok"}`},
+		{pathGetRidInfo, `{"errcode":0,"request":"GET"}`},
+		{pathGetCallbackIP, `{}`},
+		{pathGetCallbackIP, `{"ip_list":"127.0.0.1"}`},
+		{pathGetAPIDomainIP, `{"ip_list":null}`},
+		{pathCallbackCheck, `{"errcode":0}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.path+tt.answer, func(t *testing.T) {

@@ -93,6 +93,16 @@ func tokenCall(path, accessToken string) *call {
 	return &call{path: path, query: tokenQuery(accessToken), post: true, secrets: []string{accessToken}}
 }
 
+// getCall is a GET with an access token; query is encoded and may be empty.
+func getCall(path, accessToken, query string) *call {
+	q := &call{path: path, query: tokenQuery(accessToken), secrets: []string{accessToken}}
+	if query != "" && q.query != "" {
+		q.query += "&"
+	}
+	q.query += query
+	return q
+}
+
 // setBody makes v the JSON body.
 func (q *call) setBody(v any) (err error) {
 	q.body, err = encode(v)
@@ -113,5 +123,22 @@ func (c *Client) fetch(ctx context.Context, q *call, v any, check func() error) 
 			return errShape
 		}
 		return check()
+	})
+}
+
+// confirm performs q, whose answer has nothing but its errcode.
+func (c *Client) confirm(ctx context.Context, q *call) error {
+	return c.do(ctx, c.others, q, func(body []byte) error {
+		a, err := parseAnswer(body)
+		switch {
+		case err != nil:
+			return err
+		case a.errcode != ErrcodeOK:
+			return a.refusal(q)
+		case !a.hasErrcode:
+			// The answer has no other field to know it by.
+			return errors.New("answer has no errcode")
+		}
+		return nil
 	})
 }

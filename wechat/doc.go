@@ -1,6 +1,6 @@
 // Package wechat speaks WeChat's server API for Mini Programs: sending
 // subscription messages (小程序订阅消息), access tokens, login, the template
-// library and event pushes. It is a protocol client and nothing more: it does not
+// library, event pushes, and what WeChat tells of quotas and failed calls. It is a protocol client and nothing more: it does not
 // retry, store, log, or choose another host.
 //
 // # Start

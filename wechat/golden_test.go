@@ -50,6 +50,12 @@ func serving(t testing.TB, body string) (*Client, <-chan captured) {
 	return newClient(t, Config{BaseURL: p.url()}), got
 }
 
+// testOpenID and the signature of no text by testSessionKey.
+const (
+	testOpenID     = "oGZUI0egBJY1zhBYw2KhdUfwVJJE"
+	emptySignature = "46e043c5525c2d817c44be603d30837a808a1d930d038f6fdc3e62a201fed128"
+)
+
 const escapedToken = "71_tok-EN%2Bwith%2Fodd%3Dchars%26and%25more"
 
 func TestGoldenCalls(t *testing.T) {
@@ -138,6 +144,79 @@ func TestGoldenCalls(t *testing.T) {
 			nil,
 			"POST /wxaapi/newtmpl/deltemplate?access_token=" + escapedToken,
 			`{"priTmplId":"9Aw5ZV1j9x"}`,
+		},
+		{
+			"checksession.json",
+			func(c *Client) (any, error) {
+				return nil, c.CheckSessionKey(t.Context(), testToken, testOpenID, testSessionKey)
+			},
+			nil,
+			"GET /wxa/checksession?access_token=" + escapedToken + "&openid=" + testOpenID + "&signature=" + emptySignature + "&sig_method=hmac_sha256", "",
+		},
+		{
+			"resetusersessionkey.json",
+			func(c *Client) (any, error) {
+				return c.ResetUserSessionKey(t.Context(), testToken, testOpenID, testSessionKey)
+			},
+			Session{OpenID: testOpenID, SessionKey: "tiihtNczf5v6AKRyjwEUhQ=="},
+			"GET /wxa/resetusersessionkey?access_token=" + escapedToken + "&openid=" + testOpenID + "&signature=" + emptySignature + "&sig_method=hmac_sha256", "",
+		},
+		{
+			"quota_get.json",
+			func(c *Client) (any, error) { return c.GetAPIQuota(t.Context(), testToken, pathSend) },
+			APIQuota{&DailyQuota{10_000_000, 12, 9_999_988}, &RateLimit{600, 60}, &RateLimit{300, 60}},
+			"POST /cgi-bin/openapi/quota/get?access_token=" + escapedToken,
+			`{"cgi_path":"/cgi-bin/message/subscribe/send"}`,
+		},
+		{
+			"clear_quota.json",
+			func(c *Client) (any, error) { return nil, c.ClearQuota(t.Context(), testToken, testAppID) },
+			nil,
+			"POST /cgi-bin/clear_quota?access_token=" + escapedToken, `{"appid":"` + testAppID + `"}`,
+		},
+		{
+			"clear_quota.json",
+			func(c *Client) (any, error) { return nil, c.ClearQuotaByAppSecret(t.Context(), testAppID, "s&cret") },
+			nil,
+			"POST /cgi-bin/clear_quota/v2?appid=" + testAppID + "&appsecret=s%26cret", `{"appid":"` + testAppID + `","appsecret":"s&cret"}`,
+		},
+		{
+			"clear_quota.json",
+			func(c *Client) (any, error) {
+				return nil, c.ClearAPIQuota(t.Context(), testToken, "/channels/ec/order/get")
+			},
+			nil,
+			"POST /cgi-bin/openapi/quota/clear?access_token=" + escapedToken, `{"cgi_path":"/channels/ec/order/get"}`,
+		},
+		{
+			"rid_get.json",
+			func(c *Client) (any, error) {
+				return c.GetRidInfo(t.Context(), testToken, "61725984-6126f6f9-040f19c4")
+			},
+			RidInfo{InvokeTime: time.Unix(1635156704, 0).UTC(), Cost: 30 * time.Millisecond, RequestURL: "access_token=redacted",
+				ResponseBody: `{"errcode":45009,"errmsg":"reach max api daily quota limit rid: 617682e0-09059ac5-34a8e2ea"}`, ClientIP: "113.0.0.1"},
+			"POST /cgi-bin/openapi/rid/get?access_token=" + escapedToken, `{"rid":"61725984-6126f6f9-040f19c4"}`,
+		},
+		{
+			"getcallbackip.json",
+			func(c *Client) (any, error) { return c.GetCallbackIP(t.Context(), testToken) },
+			[]string{"127.0.0.1", "127.0.0.2", "101.226.103.0/25"},
+			"GET /cgi-bin/getcallbackip?access_token=" + escapedToken, "",
+		},
+		{
+			"getcallbackip.json",
+			func(c *Client) (any, error) { return c.GetAPIDomainIP(t.Context(), testToken) },
+			[]string{"127.0.0.1", "127.0.0.2", "101.226.103.0/25"},
+			"GET /cgi-bin/get_api_domain_ip?access_token=" + escapedToken, "",
+		},
+		{
+			"callback_check.json",
+			func(c *Client) (any, error) {
+				return c.CallbackCheck(t.Context(), testToken, CheckAll, OperatorDefault)
+			},
+			CallbackCheck{DNS: []CallbackDNS{{"111.161.64.40", "UNICOM"}, {"111.161.64.48", "UNICOM"}},
+				Ping: []CallbackPing{{"111.161.64.40", "UNICOM", "0%", "23.079ms"}}},
+			"POST /cgi-bin/callback/check?access_token=" + escapedToken, `{"action":"all","check_operator":"DEFAULT"}`,
 		},
 	}
 	for _, tt := range tests {
@@ -252,6 +331,26 @@ func callPath(t testing.TB, c *Client, path string) (err error) {
 		_, err = c.AddTemplate(ctx, testToken, "1", []int{1, 2}, "x")
 	case pathDeleteTemplate:
 		err = c.DeleteTemplate(ctx, testToken, "x")
+	case pathCheckSession:
+		err = c.CheckSessionKey(ctx, testToken, testOpenID, testSessionKey)
+	case pathResetSessionKey:
+		_, err = c.ResetUserSessionKey(ctx, testToken, testOpenID, testSessionKey)
+	case pathGetAPIQuota:
+		_, err = c.GetAPIQuota(ctx, testToken, pathSend)
+	case pathClearQuota:
+		err = c.ClearQuota(ctx, testToken, testAppID)
+	case pathClearQuotaV2:
+		err = c.ClearQuotaByAppSecret(ctx, testAppID, testSecret)
+	case pathClearAPIQuota:
+		err = c.ClearAPIQuota(ctx, testToken, pathSend)
+	case pathGetRidInfo:
+		_, err = c.GetRidInfo(ctx, testToken, "61725984-6126f6f9-040f19c4")
+	case pathGetAPIDomainIP:
+		_, err = c.GetAPIDomainIP(ctx, testToken)
+	case pathGetCallbackIP:
+		_, err = c.GetCallbackIP(ctx, testToken)
+	case pathCallbackCheck:
+		_, err = c.CallbackCheck(ctx, testToken, CheckAll, OperatorDefault)
 	default:
 		t.Fatal("unknown path " + path)
 	}
@@ -261,4 +360,9 @@ func callPath(t testing.TB, c *Client, path string) (err error) {
 var allPaths = []string{
 	pathSend, pathToken, pathStableToken, pathCode2Session, pathGetCategory, pathGetPubTitles,
 	pathGetPubKeywords, pathGetTemplateList, pathAddTemplate, pathDeleteTemplate,
+	pathCheckSession, pathResetSessionKey, pathGetAPIQuota, pathClearQuota, pathClearQuotaV2, pathClearAPIQuota,
+	pathGetRidInfo, pathGetAPIDomainIP, pathGetCallbackIP, pathCallbackCheck,
 }
+
+// confirmed are the paths whose answer is an errcode and nothing else.
+var confirmed = []string{pathDeleteTemplate, pathCheckSession, pathClearQuota, pathClearQuotaV2, pathClearAPIQuota}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,28 @@ func scrubError(err error, secrets []string) error {
 		return errors.New(clean)
 	}
 	return err
+}
+
+// credential finds the value of a parameter or field whose name says that it is one:
+// name=value in a query or form, also percent-encoded, and "name":"value" in JSON, also
+// inside a JSON string. A value ends where either form ends it.
+var credential = regexp.MustCompile(`(?i)((?:token|secret|session_?key|js_code|signature)(?:=|%3D|\\*"\s*:\s*\\*"))((?:[^"\\&\s]|\\+(?:/|u[0-9a-f]{4}))+)`)
+
+// redactCredentials cuts from texts what they themselves call a credential, wherever else
+// it stands in any of them, and the secrets that are known.
+func redactCredentials(secrets []string, texts ...*string) {
+	secrets = slices.Clone(secrets)
+	for _, t := range texts {
+		for _, m := range credential.FindAllStringSubmatch(*t, -1) {
+			secrets = append(secrets, m[2])
+			if clear, err := url.QueryUnescape(m[2]); err == nil {
+				secrets = append(secrets, clear)
+			}
+		}
+	}
+	for _, t := range texts {
+		*t = scrub(credential.ReplaceAllString(*t, "${1}"+redacted), secrets)
+	}
 }
 
 // formatRedacted prints a secret value for every verb of package fmt.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,9 @@ func forms(secrets ...string) []string {
 // those can be cut; nobody else's are known.
 func secretsOf(path string) []string {
 	switch path {
-	case pathToken, pathStableToken:
+	case pathCheckSession, pathResetSessionKey:
+		return []string{testToken, testSessionKey, emptySignature}
+	case pathToken, pathStableToken, pathClearQuotaV2:
 		return []string{testSecret}
 	case pathCode2Session:
 		return []string{testSecret, testCode, testSessionKey}
@@ -58,7 +61,7 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 	t.Parallel()
 	for _, path := range allPaths {
 		for name, raw := range echoes(secretsOf(path)) {
-			if name == "wrong shapes" && (path == pathDeleteTemplate || path == pathSend) {
+			if name == "wrong shapes" && (slices.Contains(confirmed, path) || path == pathSend) {
 				continue // errcode 0 is all these need
 			}
 			t.Run(name+path, func(t *testing.T) {
@@ -162,5 +165,46 @@ func TestScrubLeavesTheRestAlone(t *testing.T) {
 	}
 	if got := scrub("x"+testToken+"y"+url.QueryEscape(testToken), []string{testToken}); got != "xredactedyredacted" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What WeChat repeats of a call in its rid answer loses every credential, in whatever form,
+// and keeps the rest.
+func TestRidInfoTellsNoSecrets(t *testing.T) {
+	t.Parallel()
+	const foreign = "71_another+token/of=somebody"
+	tests := map[string]struct{ url, body, answer string }{
+		"query":               {"access_token=" + url.QueryEscape(foreign) + "&openid=oKeep", "", ""},
+		"query, as it is":     {"openid=oKeep&ACCESS_TOKEN=" + foreign, "", ""},
+		"whole URL":           {"https://api.weixin.qq.com/wxa/x?access_token=" + foreign + "&openid=oKeep", "", ""},
+		"encoded twice":       {"openid=oKeep&url=%3Faccess_token%3D" + url.QueryEscape(foreign), "", ""},
+		"AppSecret":           {"grant_type=x&appid=oKeep&secret=" + testSecret, "", ""},
+		"AppSecret of v2":     {"appid=oKeep&appsecret=" + testSecret, `{"appid":"oKeep","appsecret":"` + testSecret + `"}`, ""},
+		"request":             {"", `{"secret" : "` + testSecret + `", "appid":"oKeep"}`, ""},
+		"response":            {"", "oKeep", `{"access_token":"` + foreign + `","expires_in":7200}`},
+		"response, escaped":   {"", "oKeep", `{"access_token":"` + strings.ReplaceAll(foreign, "/", `\/`) + `","expires_in":7200}`},
+		"response, in quotes": {"", "oKeep", `"{\"access_token\":\"` + foreign + `\",\"expires_in\":7200}"`},
+		"session key":         {"js_code=" + url.QueryEscape(testCode), "oKeep", `{"session_key":"` + testSessionKey + `"}`},
+		"only in one place":   {"access_token=" + url.QueryEscape(foreign), "oKeep says " + foreign, "and " + url.QueryEscape(foreign)},
+		"our own":             {testToken, "oKeep", testToken},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, err := json.Marshal(map[string]any{"errcode": 0, "request": map[string]any{"request_url": tt.url, "request_body": tt.body, "response_body": tt.answer}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, _ := serving(t, string(b))
+			got, err := c.GetRidInfo(t.Context(), testToken, "61725984-6126f6f9-040f19c4")
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := got.RequestURL + "\n" + got.RequestBody + "\n" + got.ResponseBody
+			wantNoSecret(t, shown, foreign, testSecret, testToken, testSessionKey, testCode)
+			if wantNoSecret(t, strings.ReplaceAll(shown, `\/`, "/"), foreign); !strings.Contains(shown, "oKeep") || !strings.Contains(shown, redacted) {
+				t.Errorf("got %s", shown)
+			}
+		})
 	}
 }

@@ -247,30 +247,13 @@ func (c *Client) DeleteTemplate(ctx context.Context, accessToken, priTmplID stri
 	if err := q.setBody(map[string]string{"priTmplId": priTmplID}); err != nil {
 		return err
 	}
-	return c.do(ctx, c.others, q, func(body []byte) error {
-		a, err := parseAnswer(body)
-		switch {
-		case err != nil:
-			return err
-		case a.errcode != ErrcodeOK:
-			return a.refusal(q)
-		case !a.hasErrcode:
-			// The answer has no other field to know it by.
-			return errors.New("answer has no errcode")
-		}
-		return nil
-	})
+	return c.confirm(ctx, q)
 }
 
 // getList performs a GET whose answer is a list in "data", with its full length
 // in "count" where there are pages.
 func getList[T any](ctx context.Context, c *Client, path, accessToken, query string) ([]T, int, error) {
-	q := tokenCall(path, accessToken)
-	q.post = false
-	if query != "" && q.query != "" {
-		query = "&" + query
-	}
-	q.query += query
+	q := getCall(path, accessToken, query)
 	var list []T
 	var v struct {
 		Data  json.RawMessage `json:"data"`

@@ -24,6 +24,9 @@ func UserSignature(sessionKey, message string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
+// ErrForeignUserData is the error of [DecryptUserData] for data that was made for another app.
+var ErrForeignUserData = errors.New("decrypt user data: made for another app")
+
 // DecryptUserData opens encryptedData of the mini program's open-data functions
 // (AES-128-CBC, all three inputs in base64) and returns its JSON. It fails when
 // the key does not fit, and when the data was made for another app
@@ -67,7 +70,7 @@ func checkUserData(data []byte, appID string) ([]byte, error) {
 		return nil, errors.New("decrypt user data: wrong session key or damaged data")
 	}
 	if v.Watermark.AppID != appID {
-		return nil, errors.New("decrypt user data: made for another app")
+		return nil, ErrForeignUserData
 	}
 	return plain, nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
 	"github.com/hongyan-push/hongyan/wechat"
 )
@@ -31,7 +32,7 @@ type Config struct {
 	Ledger *ledger.Ledger
 	// WeChat is for logins, template calls and trying an AppSecret.
 	WeChat *wechat.Client
-	Tokens wechat.TokenSource
+	Tokens Tokens
 	// AdminKey is an owner's key with every scope; empty means there is none.
 	AdminKey string
 	Logger   *slog.Logger     // default: discard
@@ -46,6 +47,20 @@ type Config struct {
 	Version string
 	// Stopping is closed when the server stops: streams, which would go on for ever, end then.
 	Stopping <-chan struct{}
+}
+
+// Tokens are the apps' access tokens: those that calls of ours use, and those that other
+// services of the team get from here.
+type Tokens interface {
+	wechat.TokenSource
+	// RefusedBy is Refused for those who know more.
+	RefusedBy(ctx context.Context, app hongyan.AppID, token string, r hongyan.TokenRefusal) error
+	// Issue gives the current token with its end. An app without tokens is a conflict.
+	Issue(ctx context.Context, app hongyan.AppID) (hongyan.IssuedToken, error)
+	// Refresh replaces the current token now.
+	Refresh(ctx context.Context, app hongyan.AppID) (hongyan.TokenRefresh, error)
+	// TryURL asks a token_url and keeps nothing.
+	TryURL(ctx context.Context, url string, secret hongyan.TokenSecret) (wechat.AccessToken, error)
 }
 
 // server is the API: its configuration and its routes.

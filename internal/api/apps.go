@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,11 +22,13 @@ type InApp struct {
 }
 
 type appCreate struct {
-	AppID     string              `json:"appid" doc:"The mini program's AppID, case-sensitive."`
-	Secret    string              `json:"secret,omitempty" doc:"Its AppSecret; sealed here and never shown. Not needed with token_mode none."`
-	Name      string              `json:"name,omitempty" maxLength:"100" doc:"A name for people."`
-	Settings  hongyan.AppSettings `json:"settings,omitzero"`
-	SkipCheck bool                `json:"skip_check,omitempty" doc:"Add it without trying the AppSecret at WeChat."`
+	AppID    string              `json:"appid" doc:"The mini program's AppID, case-sensitive."`
+	Secret   string              `json:"secret,omitempty" doc:"Its AppSecret; sealed here and never shown. With token_mode external only logins need it, with none nothing does."`
+	Name     string              `json:"name,omitempty" maxLength:"100" doc:"A name for people."`
+	Settings hongyan.AppSettings `json:"settings,omitzero"`
+	// TokenSecret goes with settings.token_url.
+	TokenSecret string `json:"token_secret,omitempty" maxLength:"512" doc:"What the service at token_url wants to be shown, as Authorization: Bearer; sealed here and never shown."`
+	SkipCheck   bool   `json:"skip_check,omitempty" doc:"Add it without trying AppSecret and token_url."`
 }
 
 func (s *server) createApp(ctx context.Context, _ *none, b *appCreate) (hongyan.App, error) {
@@ -44,9 +47,14 @@ func (s *server) createApp(ctx context.Context, _ *none, b *appCreate) (hongyan.
 		if err := s.trySecret(ctx, app, b.Secret); err != nil {
 			return app, err
 		}
+		if app.Settings.TokenMode == hongyan.TokenExternal {
+			if err := s.tryTokenURL(ctx, app, hongyan.NewTokenSecret(b.TokenSecret)); err != nil {
+				return app, err
+			}
+		}
 	}
 	x.Header().Set("Location", "/v1/apps/"+b.AppID)
-	return s.l.CreateApp(ctx, app, hongyan.NewAppSecret(b.Secret), x.idem)
+	return s.l.AddApp(ctx, app, ledger.AppSecrets{App: hongyan.NewAppSecret(b.Secret), Token: hongyan.NewTokenSecret(b.TokenSecret)}, x.idem)
 }
 
 func (s *server) replayApp(_ context.Context, _ *none, appid string) (hongyan.App, error) {
@@ -58,12 +66,13 @@ func (b *appCreate) check() error {
 	if !validAppID(b.AppID) {
 		f = append(f, hongyan.FieldError{Pointer: "/appid", Code: "appid", Detail: "Give the mini program's AppID: 1 to 64 letters and digits, such as wx and 16 hex digits (mp.weixin.qq.com, 开发管理)."})
 	}
-	if b.Secret == "" && b.Settings.TokenMode != hongyan.TokenNone && !b.SkipCheck {
-		f = append(f, hongyan.FieldError{Pointer: "/secret", Code: "missing", Detail: "Give the mini program's AppSecret, or settings.token_mode none inside WeChat cloud hosting."})
+	if b.Secret == "" && b.Settings.TokenMode != hongyan.TokenNone && b.Settings.TokenMode != hongyan.TokenExternal && !b.SkipCheck {
+		f = append(f, hongyan.FieldError{Pointer: "/secret", Code: "missing", Detail: "Give the mini program's AppSecret, or settings.token_mode external with a token_url, or none inside WeChat cloud hosting."})
 	}
 	if len(b.Name) > 100 {
 		f = append(f, longName)
 	}
+	f = append(f, tokenSecretFault(b.TokenSecret)...)
 	return faults(append(f, settingsFaults(b.Settings)...))
 }
 
@@ -91,10 +100,10 @@ func validAppID(id string) bool {
 }
 
 // trySecret asks WeChat for an access token, as the app's token mode does, and keeps nothing
-// of it. The stable endpoint disturbs nobody; the legacy one supersedes the token in use,
-// which is how that mode works anyway.
+// of it. The stable endpoint disturbs nobody, so it serves for an app with external tokens
+// too; the legacy one supersedes the token in use, which is how that mode works anyway.
 func (s *server) trySecret(ctx context.Context, app hongyan.App, secret string) error {
-	if app.Settings.TokenMode == hongyan.TokenNone {
+	if app.Settings.TokenMode == hongyan.TokenNone || app.Settings.TokenMode == hongyan.TokenExternal && secret == "" {
 		return nil
 	}
 	if s.WeChat == nil {
@@ -131,8 +140,10 @@ type appUpdate struct {
 	Name     *string     `json:"name,omitempty" maxLength:"100"`
 	Settings rawSettings `json:"settings,omitempty"`
 	Secret   *string     `json:"secret,omitempty" doc:"A new AppSecret; tried at WeChat before it replaces the old one."`
+	// TokenSecret goes with settings.token_url.
+	TokenSecret *string `json:"token_secret,omitempty" maxLength:"512" doc:"What the service at token_url wants to be shown, as Authorization: Bearer; empty takes it away."`
 	// SkipCheck is for a server that cannot reach WeChat at the moment.
-	SkipCheck bool `json:"skip_check,omitempty" doc:"Replace the AppSecret without trying it."`
+	SkipCheck bool `json:"skip_check,omitempty" doc:"Do not try AppSecret and token_url first."`
 }
 
 // rawSettings are settings of which only the keys that are there count.
@@ -148,6 +159,7 @@ func (s *server) updateApp(ctx context.Context, in *InApp, b *appUpdate) (hongya
 	if err != nil {
 		return app, err
 	}
+	was := app.Settings
 	u := ledger.AppUpdate{Name: b.Name}
 	if b.Name != nil && len(*b.Name) > 100 {
 		return app, faults([]hongyan.FieldError{longName})
@@ -172,7 +184,49 @@ func (s *server) updateApp(ctx context.Context, in *InApp, b *appUpdate) (hongya
 		secret := hongyan.NewAppSecret(*b.Secret)
 		u.Secret = &secret
 	}
+	if u.TokenSecret, err = s.newTokenSecret(ctx, was, app, b); err != nil {
+		return app, err
+	}
 	return s.l.UpdateApp(ctx, in.App, u)
+}
+
+// newTokenSecret is the secret to set, if any. What the app would ask from now on is tried.
+func (s *server) newTokenSecret(ctx context.Context, was hongyan.AppSettings, app hongyan.App, b *appUpdate) (*hongyan.TokenSecret, error) {
+	var next *hongyan.TokenSecret
+	if b.TokenSecret != nil {
+		if err := faults(tokenSecretFault(*b.TokenSecret)); err != nil {
+			return nil, err
+		}
+		secret := hongyan.NewTokenSecret(*b.TokenSecret)
+		next = &secret
+	}
+	set := app.Settings
+	if set.TokenMode != hongyan.TokenExternal || next == nil && set.TokenURL == was.TokenURL && set.TokenMode == was.TokenMode {
+		return next, nil
+	}
+	// A secret is for the service it was given for: another one does not get to see it.
+	shown := hongyan.TokenSecret{}
+	switch {
+	case next != nil:
+		shown = *next
+	case app.HasTokenSecret && !sameHost(set.TokenURL, was.TokenURL):
+		return nil, hongyan.Invalid("/token_secret", "missing", "The token_secret was given for another host. Give the one of this host, or an empty one.")
+	default:
+		var err error
+		if shown, err = s.l.TokenSecret(ctx, app.AppID); err != nil {
+			return nil, err
+		}
+	}
+	if b.SkipCheck {
+		return next, nil
+	}
+	return next, s.tryTokenURL(ctx, app, shown)
+}
+
+func sameHost(a, b string) bool {
+	x, err := url.Parse(a)
+	y, err2 := url.Parse(b)
+	return err == nil && err2 == nil && x.Scheme == y.Scheme && x.Host == y.Host
 }
 
 type appPause struct {

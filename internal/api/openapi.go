@@ -62,6 +62,8 @@ const specIntro = "Hongyan (鸿雁) delivers WeChat Mini Program subscription me
 
 var specTags = []*huma.Tag{
 	{Name: "apps", Description: "Mini programs this server sends for."},
+	{Name: "tokens", Description: "Their access tokens, for other services too."},
+	{Name: "diagnosis", Description: "What WeChat itself tells: quotas, calls, whether it reaches you."},
 	{Name: "templates", Description: "Their subscription message templates."},
 	{Name: "library", Description: "WeChat's public template library."},
 	{Name: "users", Description: "Who logged in."},

@@ -162,7 +162,7 @@ func TestLogsHaveNoSecrets(t *testing.T) {
 	if !strings.Contains(logs, "GET /v1/apps/{appid}/users/{openid}") {
 		t.Fatal("the access log has no routes")
 	}
-	for name, secret := range map[string]string{"API key": k.Key, "admin key": adminKey, "wrong key": "wrongwrong", "AppSecret": w.app.Secret, "tried AppSecret": bad, "openid": "oSecretUserForLogs", "access token": w.tokens.have[w.app.AppID]} {
+	for name, secret := range map[string]string{"API key": k.Key, "admin key": adminKey, "wrong key": "wrongwrong", "AppSecret": w.app.Secret, "tried AppSecret": bad, "openid": "oSecretUserForLogs", "access token": w.token()} {
 		if strings.Contains(logs, secret) {
 			t.Errorf("the log has the %s", name)
 		}

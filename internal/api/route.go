@@ -34,6 +34,7 @@ var (
 	manages      = scopes{hongyan.ScopeManage}
 	readsOrSends = scopes{hongyan.ScopeRead, hongyan.ScopeSend}
 	sendsOrMngs  = scopes{hongyan.ScopeSend, hongyan.ScopeManage}
+	tokens       = scopes{hongyan.ScopeToken}
 	readsOrMngs  = scopes{hongyan.ScopeRead, hongyan.ScopeManage}
 
 	// Of routes that take no API key: phones show a session, anybody asks for one.
@@ -83,6 +84,22 @@ func post[P, B, O any](s *server, rt route, h func(context.Context, *P, *B) (O, 
 		return wrap[O](ctx)(decoded(body, func(b *B) (O, error) { return h(ctx, in, b) }))
 	})
 	s.spec.body(s.api.OpenAPI(), rt, reflect.TypeFor[B]())
+}
+
+// postMaybe is post for a body that may be left out, when nothing in it is needed.
+func postMaybe[P, B, O any](s *server, rt route, h func(context.Context, *P, *B) (O, error)) {
+	huma.Register(s.api, rt.operation(s), func(ctx context.Context, in *P) (*answer[O], error) {
+		body, err := exchangeOf(ctx).body(maxBody)
+		if err != nil {
+			return wrap[O](ctx)(*new(O), err)
+		}
+		if strings.TrimSpace(body) == "" {
+			body = "{}"
+		}
+		return wrap[O](ctx)(decoded(body, func(b *B) (O, error) { return h(ctx, in, b) }))
+	})
+	s.spec.body(s.api.OpenAPI(), rt, reflect.TypeFor[B]())
+	operationOf(s.api.OpenAPI(), rt).RequestBody.Required = false
 }
 
 // create is post for what makes something: it takes an Idempotency-Key, and replay finds

@@ -20,6 +20,20 @@ func (s *server) routes() {
 		"For the app, one template or one API path, until somebody resumes it. Messages wait; nothing is lost."}, s.pauseApp)
 	post(s, route{"POST /v1/apps/{appid}/resume", "resume-app", "apps", manages, "End a pause", 0, ""}, s.resumeApp)
 
+	postMaybe(s, route{"POST /v1/apps/{appid}/token", "get-token", "tokens", tokens, "Get the app's access token", 0,
+		"For your other services, which must not fetch tokens themselves. Name a token that WeChat refused in refused: if it still is the current one it is replaced (once a minute at most), else the answer simply has the current one."}, s.getToken)
+	get(s, route{"GET /v1/apps/{appid}/token/health", "get-token-health", "tokens", reads, "Read how the app comes by its tokens", 0,
+		"With the last failure, and tokens that died early: when, and of what most likely. Never a token."}, s.getTokenHealth)
+	get(s, route{"POST /v1/apps/{appid}/token/refresh", "refresh-token", "tokens", manages, "Replace the access token now", 0,
+		"For a token that has leaked. WeChat allows it 20 times a day, 30 seconds apart; replaced says whether it did."}, s.refreshToken)
+
+	post(s, route{"POST /v1/apps/{appid}/quota", "get-quota", "diagnosis", reads, "Read the quota of one of WeChat's APIs", 0, ""}, s.getQuota)
+	postMaybe(s, route{"POST /v1/apps/{appid}/quota/clear", "clear-quota", "diagnosis", manages, "Set used quotas back to nothing", 0,
+		"All of them, 10 times a month; or one API's, 50 times a month. Without an access token the AppSecret will do. A pause for the spent quota ends."}, s.clearQuota)
+	post(s, route{"POST /v1/apps/{appid}/rid", "get-call", "diagnosis", reads, "Read a call as WeChat saw it, by its rid", 0,
+		"Of the last 7 days. Tokens and secrets are cut from it; its bodies are shown."}, s.getCall)
+	postMaybe(s, route{"POST /v1/apps/{appid}/callback/check", "check-callback", "diagnosis", manages, "Have WeChat resolve and ping the host of the push URL", 0, ""}, s.checkCallback)
+
 	get(s, route{"POST /v1/apps/{appid}/templates/sync", "sync-templates", "templates", sendsOrMngs, "Read the template list from WeChat", 0,
 		"WeChat's daily quota for this is tiny: sync after a change, not on a timer."}, s.syncTemplates)
 	get(s, route{"GET /v1/apps/{appid}/templates", "list-templates", "templates", readsOrSends, "List the templates", 0, ""}, s.listTemplates)
@@ -41,6 +55,12 @@ func (s *server) routes() {
 	get(s, route{"DELETE /v1/apps/{appid}/users/{openid}/sessions", "end-sessions", "users", sendsOrMngs, "End a user's sessions", 0, ""}, s.endSessions)
 	get(s, route{"GET /v1/apps/{appid}/users", "list-users", "users", reads, "List the users", 0, ""}, s.listUsers)
 	get(s, route{"GET /v1/apps/{appid}/users/{openid}", "get-user", "users", reads, "Read a user", 0, ""}, s.getUser)
+	get(s, route{"POST /v1/apps/{appid}/users/{openid}/session-key/check", "check-session-key", "users", sends, "Ask WeChat whether the user's session_key is still valid", 0,
+		"It is the one that login left here."}, s.checkSessionKey)
+	get(s, route{"POST /v1/apps/{appid}/users/{openid}/session-key/reset", "reset-session-key", "users", sends, "Have WeChat replace the user's session_key", 0,
+		"The one before dies at once; the new one stays here, sealed."}, s.resetSessionKey)
+	post(s, route{"POST /v1/apps/{appid}/users/{openid}/decrypt", "decrypt-user-data", "users", sends, "Open encryptedData of the mini program's", 0,
+		"With the user's session_key. Data of another app is refused."}, s.decryptUserData)
 	get(s, route{"GET /v1/apps/{appid}/users/{openid}/export", "export-user", "users", manages, "Export everything about a user", 0,
 		"What a user may ask for: grants with their history, messages, what WeChat told. Secrets stay here."}, s.exportUser)
 	remove(s, route{"DELETE /v1/apps/{appid}/users/{openid}", "erase-user", "users", manages, "Erase a user", 0,

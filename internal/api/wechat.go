@@ -31,7 +31,7 @@ func (s *server) withToken(ctx context.Context, app hongyan.AppID, call func(tok
 		if again {
 			return tokenError(err)
 		}
-		if err := s.Tokens.Refused(ctx, string(app), token, refused.Errcode); err != nil {
+		if err := s.Tokens.RefusedBy(ctx, app, token, hongyan.TokenRefusal{Errcode: refused.Errcode, By: refused.Path, Rid: refused.Rid}); err != nil {
 			return tokenError(err)
 		}
 	}
@@ -54,9 +54,12 @@ func wechatError(err error) error {
 
 // tokenError says that there is no access token, with WeChat's reason where it gave one.
 func tokenError(err error) error {
+	var own *hongyan.Error
 	var refused *wechat.Error
 	var transport *wechat.TransportError
 	switch {
+	case errors.As(err, &own):
+		return own
 	case errors.As(err, &refused):
 		return refusal(hongyan.CodeTokenUnavailable, refused)
 	case errors.As(err, &transport):

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,8 @@ import (
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/client"
 	"github.com/hongyan-push/hongyan/internal/ledger"
+	"github.com/hongyan-push/hongyan/internal/outbound"
+	"github.com/hongyan-push/hongyan/internal/token"
 	"github.com/hongyan-push/hongyan/sandbox"
 	"github.com/hongyan-push/hongyan/wechat"
 )
@@ -39,7 +42,7 @@ type world struct {
 	wx     *httptest.Server
 	srv    *httptest.Server
 	admin  *client.Client
-	tokens *tokenSource
+	tokens *token.Source
 	logs   *logBuffer
 	// stopping ends streams when a test closes it.
 	stopping chan struct{}
@@ -80,7 +83,7 @@ func emptyWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.tokens = &tokenSource{l: w.l, wx: wx, have: make(map[string]string)}
+	w.tokens = token.New(token.Config{Ledger: w.l, Clients: []*wechat.Client{wx}, External: external(t)})
 	h, err := New(Config{Ledger: w.l, WeChat: wx, Tokens: w.tokens, AdminKey: adminKey, Logger: log, Version: "v0-test", Stopping: w.stopping})
 	if err != nil {
 		t.Fatal(err)
@@ -220,38 +223,31 @@ func wantCode(t *testing.T, err error, want hongyan.Code) *hongyan.Error {
 	return e
 }
 
-// tokenSource fetches tokens as they are needed; internal/token is the real one.
-type tokenSource struct {
-	l       *ledger.Ledger
-	wx      *wechat.Client
-	mu      sync.Mutex
-	have    map[string]string
-	refused []int
+// external is the client for token_urls, which here are on loopback.
+func external(t *testing.T) *http.Client {
+	c := outbound.New(outbound.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	t.Cleanup(c.CloseIdleConnections)
+	return c
 }
 
-func (s *tokenSource) AccessToken(ctx context.Context, app string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if tok := s.have[app]; tok != "" {
-		return tok, nil
-	}
-	secret, err := s.l.AppSecret(ctx, hongyan.AppID(app))
+// token is the app's current access token.
+func (w *world) token() string {
+	w.t.Helper()
+	tok, err := w.tokens.AccessToken(w.t.Context(), w.app.AppID)
 	if err != nil {
-		return "", err
+		w.t.Fatal(err)
 	}
-	tok, err := s.wx.GetStableAccessToken(ctx, app, secret.Reveal(), false)
-	s.have[app] = tok.AccessToken
-	return tok.AccessToken, err
+	return tok
 }
 
-func (s *tokenSource) Refused(_ context.Context, app, tok string, errcode int) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refused = append(s.refused, errcode)
-	if s.have[app] == tok {
-		delete(s.have, app)
+// deaths are the early deaths of the app's tokens.
+func (w *world) deaths() []hongyan.TokenDeath {
+	w.t.Helper()
+	h, err := w.admin.TokenHealth(w.t.Context(), w.appID())
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return nil
+	return h.EarlyDeaths
 }
 
 type logBuffer struct {

@@ -18,6 +18,10 @@ type appsCmd struct {
 	Update appsUpdateCmd `cmd:"" help:"Change an app's name, settings or AppSecret."`
 	Pause  appsPauseCmd  `cmd:"" help:"Hold sending back until somebody resumes it."`
 	Resume appsResumeCmd `cmd:"" help:"End a pause."`
+
+	Quota      appsQuotaCmd      `cmd:"" help:"Show how much of one of WeChat's APIs the app may use."`
+	ClearQuota appsClearQuotaCmd `cmd:"" help:"Set used quotas at WeChat back to nothing."`
+	Rid        appsRidCmd        `cmd:"" help:"Show a refused call as WeChat saw it, by the rid of its errmsg."`
 }
 
 func (p *program) appColumns() []column[hongyan.App] {
@@ -124,12 +128,18 @@ func (f settingFlags) values(p *program) (map[string]any, error) {
 	return out, nil
 }
 
+// tokenSecretFlag is for apps with a token_url.
+type tokenSecretFlag struct {
+	TokenSecretFile string `name:"token-secret-file" own:"" type:"path" placeholder:"FILE" help:"File with what the service at token_url wants to be shown; an empty one takes it away."`
+}
+
 type appsAddCmd struct {
 	AppID      hongyan.AppID `arg:"" name:"appid" help:"The mini program's AppID."`
 	Name       string        `name:"name" own:"" help:"A name for people."`
 	SecretFile string        `name:"secret-file" twin:"HONGYAN_APPSECRET_FILE" type:"path" placeholder:"FILE" help:"File with the AppSecret; a dash is standard input."`
-	NoSecret   bool          `name:"no-secret" own:"" help:"Add it without an AppSecret, for token_mode none."`
-	SkipCheck  bool          `name:"skip-check" own:"" help:"Do not try the AppSecret at WeChat first."`
+	NoSecret   bool          `name:"no-secret" own:"" help:"Add it without an AppSecret, for token_mode none or external."`
+	SkipCheck  bool          `name:"skip-check" own:"" help:"Do not try AppSecret and token_url first."`
+	tokenSecretFlag
 	settingFlags
 	apiFlags
 }
@@ -150,6 +160,11 @@ func (c *appsAddCmd) Run(ctx context.Context, p *program) error {
 	}
 	if !c.NoSecret {
 		if in.Secret, err = p.secret("HONGYAN_APPSECRET", c.SecretFile); err != nil {
+			return err
+		}
+	}
+	if c.TokenSecretFile != "" {
+		if in.TokenSecret, err = p.secret("", c.TokenSecretFile); err != nil {
 			return err
 		}
 	}
@@ -178,7 +193,8 @@ type appsUpdateCmd struct {
 	AppID      hongyan.AppID `arg:"" name:"appid" help:"The mini program's AppID."`
 	Name       *string       `name:"name" own:"" help:"A name for people."`
 	SecretFile string        `name:"secret-file" own:"" type:"path" placeholder:"FILE" help:"File with a new AppSecret; a dash is standard input. It is tried before it replaces the old one."`
-	SkipCheck  bool          `name:"skip-check" own:"" help:"Do not try the AppSecret at WeChat first."`
+	SkipCheck  bool          `name:"skip-check" own:"" help:"Do not try AppSecret and token_url first."`
+	tokenSecretFlag
 	settingFlags
 	apiFlags
 }
@@ -204,8 +220,15 @@ func (c *appsUpdateCmd) Run(ctx context.Context, p *program) error {
 		}
 		in.Secret = &secret
 	}
-	if in.Name == nil && in.Settings == nil && in.Secret == nil {
-		return p.usage(p.say("nothing to change"), p.say("Give --name, --set or --secret-file."))
+	if c.TokenSecretFile != "" {
+		secret, err := p.secret("", c.TokenSecretFile)
+		if err != nil {
+			return err
+		}
+		in.TokenSecret = &secret
+	}
+	if in.Name == nil && in.Settings == nil && in.Secret == nil && in.TokenSecret == nil {
+		return p.usage(p.say("nothing to change"), p.say("Give --name, --set, --secret-file or --token-secret-file."))
 	}
 	app, err := api.UpdateApp(ctx, c.AppID, in)
 	if err != nil {

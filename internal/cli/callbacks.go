@@ -16,6 +16,7 @@ type callbacksCmd struct {
 	List       callbacksListCmd       `cmd:"" help:"List what WeChat pushed, newest first."`
 	Get        callbacksGetCmd        `cmd:"" help:"Show a push as it came."`
 	Rejections callbacksRejectionsCmd `cmd:"" help:"List the last calls that were refused, and why."`
+	Check      callbacksCheckCmd      `cmd:"" help:"Have WeChat resolve and ping the host of the push URL in its console."`
 }
 
 func (p *program) callbackConfigColumns() []column[hongyan.CallbackConfig] {

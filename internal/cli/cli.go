@@ -34,6 +34,7 @@ type grammar struct {
 	Messages  messagesCmd  `cmd:"" help:"Messages and what became of them."`
 	Webhooks  webhooksCmd  `cmd:"" help:"Addresses of yours to which events are posted."`
 	Callbacks callbacksCmd `cmd:"" help:"What WeChat pushes to the server (消息推送)."`
+	Token     tokenCmd     `cmd:"" help:"Access tokens of an app."`
 	Keys      keysCmd      `cmd:"" help:"API keys."`
 
 	Errcode  errcodeCmd  `cmd:"" help:"Explain an errcode of WeChat's."`

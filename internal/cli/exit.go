@@ -88,6 +88,7 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeNotSubscribed:      exitWeChat,
 	hongyan.CodeInvalidOpenID:      exitWeChat,
 	hongyan.CodeInvalidCode:        exitWeChat,
+	hongyan.CodeInvalidSessionKey:  exitWeChat,
 	hongyan.CodeInvalidTemplate:    exitWeChat,
 	hongyan.CodeInvalidPage:        exitWeChat,
 	hongyan.CodeSensitiveWord:      exitWeChat,

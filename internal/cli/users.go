@@ -11,6 +11,9 @@ type usersCmd struct {
 	Get   usersGetCmd   `cmd:"" help:"Show a user."`
 	Login usersLoginCmd `cmd:"" help:"Trade a code of wx.login for the user."`
 
+	Session usersSessionCmd `cmd:"" help:"Ask WeChat whether the session_key that login left here is still valid."`
+	Decrypt usersDecryptCmd `cmd:"" help:"Open encryptedData of the mini program's with that key."`
+
 	Logout usersLogoutCmd `cmd:"" help:"End all of a user's sessions at /mp/v1."`
 	Export usersExportCmd `cmd:"" help:"Print everything that is known of a user, as JSON."`
 	Erase  usersEraseCmd  `cmd:"" help:"Forget a user; counts stay, under a hash."`

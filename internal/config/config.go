@@ -42,7 +42,7 @@ type Config struct {
 	WeChatProxy       string `name:"wechat-proxy" help:"HTTP proxy for calls to WeChat, for a fixed egress IP."`
 	Senders           int    `name:"senders" default:"64" help:"Calls to WeChat at once, per app."`
 
-	OutboundAllow []string `name:"outbound-allow" help:"CIDR ranges that webhooks and forward_to may be in though they are not public, such as 10.0.0.0/8; none by default."`
+	OutboundAllow []string `name:"outbound-allow" help:"CIDR ranges that webhooks, forward_to and token_url may be in though they are not public, such as 10.0.0.0/8; none by default."`
 
 	RetainMessagesDays int `name:"retain-messages-days" default:"90" help:"Days that a message stays after its last change, once it is accepted, delivered, undelivered, failed, canceled or expired. 0: for ever. What may still change is never deleted, uncertain messages among it."`
 	RetainDataDays     int `name:"retain-data-days" default:"30" help:"Days that the data of such a message stays in it; afterwards it says data_erased. 0: as long as the message."`

@@ -7,6 +7,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -27,11 +28,17 @@ type Config struct {
 	// Clients are the endpoints in order: api, then api2. The next one is tried only when
 	// the one before could not be reached at all.
 	Clients []*wechat.Client
-	Tokens  wechat.TokenSource
+	Tokens  Tokens
 	// Senders is how many calls one app may have under way. Default 64.
 	Senders int
 	Now     func() time.Time
 	Logger  *slog.Logger
+}
+
+// Tokens are the apps' access tokens. Whoever finds one refused says by which call.
+type Tokens interface {
+	wechat.TokenSource
+	RefusedBy(ctx context.Context, app hongyan.AppID, token string, r hongyan.TokenRefusal) error
 }
 
 // Dispatcher owns the lanes of all apps.

@@ -74,7 +74,7 @@ func outcomeOf(res wechat.SendResult, err error) hongyan.Outcome {
 	}
 	var we *wechat.Error
 	if errors.As(err, &we) {
-		return hongyan.Outcome{Class: policyOf(we.Errcode).class, Errcode: we.Errcode, Errmsg: short(we.Errmsg)}
+		return hongyan.Outcome{Class: policyOf(we.Errcode).class, Errcode: we.Errcode, Errmsg: short(we.Errmsg), Rid: we.Rid}
 	}
 	o := hongyan.Outcome{Class: hongyan.OutcomeUnclear, Errmsg: short(err.Error())}
 	var te *wechat.TransportError

@@ -42,7 +42,7 @@ func (l *lane) attempt(ctx context.Context, j *ledger.Job) hongyan.Outcome {
 		return o
 	}
 	// Refused before anything was done: one repeat at once with another token is safe.
-	if err := l.d.cfg.Tokens.Refused(ctx, string(l.id), token, o.Errcode); err != nil {
+	if err := l.d.cfg.Tokens.RefusedBy(ctx, l.id, token, hongyan.TokenRefusal{Errcode: o.Errcode, By: hongyan.SendPath, Rid: o.Rid}); err != nil {
 		return o
 	}
 	next, err := l.token(ctx)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/hongyan-push/hongyan"
 )
@@ -114,7 +113,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 		return err
 	}
 	byNo := make(map[int64]*appEntry)
-	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reload */ SELECT no, appid, name, secret IS NOT NULL, settings, created_at, updated_at FROM apps`)
+	rs, err := l.rdb.QueryContext(ctx, `/* ledger.reload */ SELECT no, appid, name, secret IS NOT NULL, token_secret IS NOT NULL, settings, created_at, updated_at FROM apps`)
 	if err != nil {
 		return fmt.Errorf("read apps: %w", err)
 	}
@@ -122,7 +121,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 		e := &appEntry{templates: map[string]*templateEntry{}, byNo: map[int64]*templateEntry{}, aliases: map[string]*templateEntry{}}
 		var settings string
 		var created, updated int64
-		if err := r.Scan(&e.no, &e.app.AppID, &e.app.Name, &e.app.HasSecret, &settings, &created, &updated); err != nil {
+		if err := r.Scan(&e.no, &e.app.AppID, &e.app.Name, &e.app.HasSecret, &e.app.HasTokenSecret, &settings, &created, &updated); err != nil {
 			return err
 		}
 		e.app.CreatedAt, e.app.UpdatedAt = at(created), at(updated)
@@ -149,6 +148,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	l.cache.byID, l.cache.byNo = byID, byNo
 	l.audience.Store(audience)
 	l.seen.Store(stamp)
+	l.loads.Add(1)
 	l.cache.mu.Unlock()
 	return nil
 }
@@ -173,8 +173,19 @@ func (l *Ledger) reloadPauses(ctx context.Context, byNo map[int64]*appEntry) err
 	})
 }
 
-// CreateApp adds an app. An existing appid is a conflict.
+// AppSecrets are what an app may show to others. Both may be zero.
+type AppSecrets struct {
+	App   hongyan.AppSecret   // to WeChat
+	Token hongyan.TokenSecret // to the service at its token_url
+}
+
+// CreateApp adds an app with an AppSecret, which may be zero. An existing appid is a conflict.
 func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.AppSecret, idem *Idempotency) (hongyan.App, error) {
+	return l.AddApp(ctx, app, AppSecrets{App: secret}, idem)
+}
+
+// AddApp is CreateApp for an app with more secrets.
+func (l *Ledger) AddApp(ctx context.Context, app hongyan.App, secrets AppSecrets, idem *Idempotency) (hongyan.App, error) {
 	if err := app.Settings.Check(); err != nil {
 		return hongyan.App{}, err
 	}
@@ -187,12 +198,8 @@ func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.
 		if err != nil {
 			return err
 		}
-		var sealed []byte
-		if !secret.IsZero() {
-			sealed = l.key.seal(secret.Reveal(), "apps", "secret", string(app.AppID))
-		}
-		if _, err := t.exec(`/* ledger.CreateApp */ INSERT INTO apps (no, appid, name, secret, settings, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			no, app.AppID, app.Name, sealed, string(settings), t.now, t.now); err != nil {
+		if _, err := t.exec(`/* ledger.AddApp */ INSERT INTO apps (no, appid, name, secret, token_secret, settings, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			no, app.AppID, app.Name, l.sealOf(secrets.App.Reveal(), "secret", app.AppID), l.sealOf(secrets.Token.Reveal(), "token_secret", app.AppID), string(settings), t.now, t.now); err != nil {
 			if t.l.isDuplicate(err) {
 				return hongyan.Errorf(hongyan.CodeConflict, "App %s is already here.", app.AppID)
 			}
@@ -204,6 +211,14 @@ func (l *Ledger) CreateApp(ctx context.Context, app hongyan.App, secret hongyan.
 		return hongyan.App{}, err
 	}
 	return l.App(app.AppID)
+}
+
+// sealOf is a sealed secret of an app's row, or NULL for none.
+func (l *Ledger) sealOf(clear, column string, id hongyan.AppID) any {
+	if clear == "" {
+		return nil
+	}
+	return l.key.seal(clear, "apps", column, string(id))
 }
 
 // App is one app by its appid.
@@ -233,10 +248,12 @@ type AppUpdate struct {
 	// Merge edits the settings as the transaction finds them, so that two changes at once both stay.
 	Merge  func(*hongyan.AppSettings) error
 	Secret *hongyan.AppSecret
+	// TokenSecret is taken away by a zero one.
+	TokenSecret *hongyan.TokenSecret
 }
 
-// UpdateApp changes an app. A new secret should have been tried at WeChat before; it also
-// drops the stored access token, which the old secret had fetched.
+// UpdateApp changes an app. A new secret should have been tried at WeChat before. What
+// changes where tokens come from also drops the stored one, which came from there.
 func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (hongyan.App, error) {
 	e, err := l.app(id)
 	if err != nil {
@@ -248,19 +265,27 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 				return err
 			}
 		}
+		moved := false
 		if u.Merge != nil {
-			if err := t.mergeSettings(e.no, u.Merge); err != nil {
+			was, is, err := t.mergeSettings(e.no, u.Merge)
+			if err != nil {
+				return err
+			}
+			moved = was.Mode() != is.Mode() || was.TokenURL != is.TokenURL
+		}
+		if u.Secret != nil {
+			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET secret = ?, updated_at = ? WHERE no = ?`, l.sealOf(u.Secret.Reveal(), "secret", id), t.now, e.no); err != nil {
 				return err
 			}
 		}
-		if u.Secret != nil {
-			sealed := l.key.seal(u.Secret.Reveal(), "apps", "secret", string(id))
-			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET secret = ?, updated_at = ? WHERE no = ?`, sealed, t.now, e.no); err != nil {
+		if u.TokenSecret != nil {
+			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET token_secret = ?, updated_at = ? WHERE no = ?`, l.sealOf(u.TokenSecret.Reveal(), "token_secret", id), t.now, e.no); err != nil {
 				return err
 			}
-			if _, err := t.exec(`/* ledger.UpdateApp */ DELETE FROM access_tokens WHERE app_no = ?`, e.no); err != nil {
-				return err
-			}
+		}
+		if moved || u.Secret != nil || u.TokenSecret != nil {
+			_, err := t.exec(`/* ledger.UpdateApp */ DELETE FROM access_tokens WHERE app_no = ?`, e.no)
+			return err
 		}
 		return nil
 	})
@@ -271,24 +296,24 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 	return l.App(id)
 }
 
-func (t *txn) mergeSettings(appNo int64, merge func(*hongyan.AppSettings) error) error {
+// mergeSettings changes the settings and answers them before and after.
+func (t *txn) mergeSettings(appNo int64, merge func(*hongyan.AppSettings) error) (was, is hongyan.AppSettings, err error) {
 	var text string
 	if err := t.row(`/* ledger.mergeSettings */ SELECT settings FROM apps WHERE no = ?`, []any{appNo}, &text); err != nil {
-		return err
+		return was, is, err
 	}
-	var set hongyan.AppSettings
-	if err := json.Unmarshal([]byte(text), &set); err != nil {
-		return err
+	if err := errors.Join(json.Unmarshal([]byte(text), &was), json.Unmarshal([]byte(text), &is)); err != nil {
+		return was, is, err
 	}
-	if err := errors.Join(merge(&set), set.Check()); err != nil {
-		return err
+	if err := errors.Join(merge(&is), is.Check()); err != nil {
+		return was, is, err
 	}
-	b, err := json.Marshal(set)
+	b, err := json.Marshal(is)
 	if err != nil {
-		return err
+		return was, is, err
 	}
 	_, err = t.exec(`/* ledger.mergeSettings */ UPDATE apps SET settings = ?, updated_at = ? WHERE no = ?`, string(b), t.now, appNo)
-	return err
+	return was, is, err
 }
 
 // AppSecret opens the app's sealed AppSecret.
@@ -389,72 +414,5 @@ func (l *Ledger) checkMasterKey(ctx context.Context) error {
 			return errors.New("the master key is not the one this database was sealed with: give the right one (master.key in the data directory, or HONGYAN_MASTER_KEY)")
 		}
 		return nil
-	})
-}
-
-// StoredToken is an app's access token as replicas share it.
-type StoredToken struct {
-	Token     hongyan.AccessToken
-	FetchedAt time.Time
-	ExpiresAt time.Time
-}
-
-// AccessToken reads the shared token; the zero value where there is none.
-func (l *Ledger) AccessToken(ctx context.Context, id hongyan.AppID) (StoredToken, error) {
-	e, err := l.app(id)
-	if err != nil {
-		return StoredToken{}, err
-	}
-	var sealed []byte
-	var fetched, expires int64
-	err = l.rdb.QueryRowContext(ctx, `/* ledger.AccessToken */ SELECT token, fetched_at, expires_at FROM access_tokens WHERE app_no = ?`, e.no).Scan(&sealed, &fetched, &expires)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && sealed == nil {
-		return StoredToken{}, nil
-	}
-	if err != nil {
-		return StoredToken{}, fmt.Errorf("read access token: %w", err)
-	}
-	clear, err := l.key.open(sealed, "access_tokens", "token", string(id))
-	if err != nil {
-		return StoredToken{}, err
-	}
-	return StoredToken{Token: hongyan.NewAccessToken(clear), FetchedAt: at(fetched), ExpiresAt: at(expires)}, nil
-}
-
-// LeaseTokenFetch makes this process the one that fetches the app's token, for at most d.
-// false: another process is at it; read again in a moment.
-func (l *Ledger) LeaseTokenFetch(ctx context.Context, id hongyan.AppID, d time.Duration) (bool, error) {
-	e, err := l.app(id)
-	if err != nil {
-		return false, err
-	}
-	got := false
-	err = l.write(ctx, "lease token fetch", func(t *txn) error {
-		if _, err := t.exec(`/* ledger.LeaseTokenFetch */ INSERT INTO access_tokens (app_no, token, fetched_at, expires_at, lease_owner, lease_until) VALUES (?, NULL, 0, 0, 0, 0) ON CONFLICT (app_no) DO NOTHING`, e.no); err != nil {
-			return err
-		}
-		n, err := t.exec(`/* ledger.LeaseTokenFetch */ UPDATE access_tokens SET lease_owner = ?, lease_until = ? WHERE app_no = ? AND (lease_owner = ? OR lease_until < ?)`,
-			l.owner, t.now+d.Milliseconds(), e.no, l.owner, t.now)
-		got = n == 1
-		return err
-	})
-	return got, err
-}
-
-// StoreToken writes a fetched token and ends this process's lease; a zero token only ends the lease.
-func (l *Ledger) StoreToken(ctx context.Context, id hongyan.AppID, tok StoredToken) error {
-	e, err := l.app(id)
-	if err != nil {
-		return err
-	}
-	return l.write(ctx, "store access token", func(t *txn) error {
-		if tok.Token.IsZero() {
-			_, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET lease_until = 0 WHERE app_no = ? AND lease_owner = ?`, e.no, l.owner)
-			return err
-		}
-		sealed := l.key.seal(tok.Token.Reveal(), "access_tokens", "token", string(id))
-		_, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET token = ?, fetched_at = ?, expires_at = ?, lease_until = 0 WHERE app_no = ? AND lease_owner = ?`,
-			sealed, ms(tok.FetchedAt), ms(tok.ExpiresAt), e.no, l.owner)
-		return err
 	})
 }

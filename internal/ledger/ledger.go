@@ -74,6 +74,7 @@ type Ledger struct {
 	deleted  atomic.Int64 // messages that retention has deleted
 	drift    drift
 	seen     atomic.Int64 // the stamp of the vocabulary in memory
+	loads    atomic.Int64 // how often the vocabulary was read
 	unlock   func() error
 	key      *MasterKey
 	owner    int64 // this process, in leases
@@ -250,6 +251,10 @@ func (l *Ledger) Owner() int64 { return l.owner }
 
 // Now is the ledger's clock, which due times and leases compare with.
 func (l *Ledger) Now() time.Time { return l.clock.now() }
+
+// Loads changes whenever apps, with their templates and pauses, may have changed: whoever
+// keeps something made of their settings compares it.
+func (l *Ledger) Loads() int64 { return l.loads.Load() }
 
 // OnDue sets what to call when a message may have become due before its time was known:
 // a hint, that may be lost.

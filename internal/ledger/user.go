@@ -103,7 +103,7 @@ func (l *Ledger) RecordLogin(ctx context.Context, id hongyan.AppID, in Login) (h
 		}
 		var sealed []byte
 		if !in.SessionKey.IsZero() {
-			sealed = l.key.seal(in.SessionKey.Reveal(), "users", "session_key", string(id)+"\x00"+string(in.OpenID))
+			sealed = l.key.seal(in.SessionKey.Reveal(), "users", "session_key", sessionKeyRow(id, in.OpenID))
 		}
 		_, err = t.exec(`/* ledger.RecordLogin */ UPDATE users SET unionid = CASE WHEN ? = '' THEN unionid ELSE ? END, session_key = COALESCE(?, session_key), invalid_at = 0,
 			first_login_at = CASE WHEN first_login_at = 0 THEN ? ELSE first_login_at END, last_login_at = ? WHERE no = ?`, in.UnionID, in.UnionID, sealed, t.now, t.now, no)
@@ -130,14 +130,45 @@ func (l *Ledger) SessionKey(ctx context.Context, id hongyan.AppID, openid hongya
 	}
 	var sealed []byte
 	err = l.rdb.QueryRowContext(ctx, `/* ledger.SessionKey */ SELECT session_key FROM users WHERE app_no = ? AND openid = ?`, a.no, openid).Scan(&sealed)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && sealed == nil {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return hongyan.SessionKey{}, hongyan.Errorf(hongyan.CodeUserNotFound, "This user has not logged in here.")
-	}
-	if err != nil {
+	case err != nil:
 		return hongyan.SessionKey{}, fmt.Errorf("read session_key: %w", err)
+	case sealed == nil:
+		return hongyan.SessionKey{}, hongyan.Errorf(hongyan.CodeInvalidSessionKey, "This user has not logged in here: no session_key is kept.")
 	}
-	clear, err := l.key.open(sealed, "users", "session_key", string(id)+"\x00"+string(openid))
+	clear, err := l.key.open(sealed, "users", "session_key", sessionKeyRow(id, openid))
 	return hongyan.NewSessionKey(clear), err
+}
+
+func sessionKeyRow(id hongyan.AppID, openid hongyan.OpenID) string {
+	return string(id) + "\x00" + string(openid)
+}
+
+// ReplaceSessionKey writes the key that WeChat made in place of old. A login meanwhile brought
+// a later one, which stays.
+func (l *Ledger) ReplaceSessionKey(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID, old, next hongyan.SessionKey) error {
+	a, err := l.app(id)
+	if err != nil {
+		return err
+	}
+	return l.write(ctx, "replace session_key", func(t *txn) error {
+		var sealed []byte
+		err := t.row(`/* ledger.ReplaceSessionKey */ SELECT session_key FROM users WHERE app_no = ? AND openid = ?`+t.l.d.lock, []any{a.no, openid}, &sealed)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && sealed == nil {
+			return nil // erased meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if clear, err := l.key.open(sealed, "users", "session_key", sessionKeyRow(id, openid)); err != nil || clear != old.Reveal() {
+			return err
+		}
+		_, err = t.exec(`/* ledger.ReplaceSessionKey */ UPDATE users SET session_key = ? WHERE app_no = ? AND openid = ?`,
+			l.key.seal(next.Reveal(), "users", "session_key", sessionKeyRow(id, openid)), a.no, string(openid))
+		return err
+	})
 }
 
 const userColumns = `no, openid, unionid, COALESCE(external_id, ''), invalid_at, first_login_at, last_login_at, created_at`

@@ -97,12 +97,12 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 		}
 		s.clients = append(s.clients, c)
 	}
-	tokens := token.New(token.Config{Ledger: s.ledger, Clients: s.clients, Now: opt.Now, Logger: opt.Logger})
+	s.outbound = outbound.New(outbound.Config{Allow: prefixes(s.cfg.OutboundAllow), Own: own})
+	tokens := token.New(token.Config{Ledger: s.ledger, Clients: s.clients, External: s.outbound, Now: opt.Now, Logger: opt.Logger})
 	s.dispatch, err = dispatch.New(dispatch.Config{Ledger: s.ledger, Clients: s.clients, Tokens: tokens, Senders: s.cfg.Senders, Now: opt.Now, Logger: opt.Logger})
 	if err != nil {
 		return err
 	}
-	s.outbound = outbound.New(outbound.Config{Allow: prefixes(s.cfg.OutboundAllow), Own: own})
 	s.webhooks, err = dispatch.NewWebhooks(dispatch.WebhooksConfig{Ledger: s.ledger, Client: s.outbound, UserAgent: "hongyan/" + opt.Version, Now: opt.Clock, Logger: opt.Logger})
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ var (
 	liveDesc    = prometheus.NewDesc("hongyan_replicas", "Processes that work on this database, this one included.", nil, nil)
 	skewDesc    = prometheus.NewDesc("hongyan_clock_skew_seconds", "How far this machine's clock is behind the database's; beyond a minute nothing is sent.", nil, nil)
 	pausedDesc  = prometheus.NewDesc("hongyan_paused", "Pauses in force, by app and reason.", []string{"appid", "scope", "reason"}, nil)
-	fetchDesc   = prometheus.NewDesc("hongyan_token_fetches_total", "Calls to WeChat's token endpoints.", nil, nil)
+	fetchDesc   = prometheus.NewDesc("hongyan_token_fetches_total", "Calls for access tokens, to WeChat and to external sources.", nil, nil)
 	driftDesc   = prometheus.NewDesc("hongyan_grant_drift_total", "Grants in which WeChat and the ledger differed: refused, those counted here that WeChat did not have (43101); inferred, those it had that nobody told of.", []string{"kind"}, nil)
 	erasedDesc  = prometheus.NewDesc("hongyan_retention_erased_total", "Messages whose data was erased because of their age.", nil, nil)
 	deletedDesc = prometheus.NewDesc("hongyan_retention_deleted_total", "Messages that were deleted because of their age.", nil, nil)

@@ -81,7 +81,7 @@ func testOpen(t *testing.T, open func(testing.TB) *Database) {
 		"secrets are sealed on disk": func(e *Env) {
 			_, err := e.RecordLogin(ctx, App, ledger.Login{OpenID: "u1", SessionKey: hongyan.NewSessionKey("session-key-in-clear")})
 			e.must(err)
-			if ok, err := e.LeaseTokenFetch(ctx, App, time.Minute); err != nil || !ok {
+			if ok, err := e.LeaseTokenFetch(ctx, App, time.Time{}, time.Minute); err != nil || !ok {
 				e.TB.Fatalf("lease: %v, %v", ok, err)
 			}
 			e.must(e.StoreToken(ctx, App, ledger.StoredToken{Token: hongyan.NewAccessToken("access-token-in-clear"), FetchedAt: Start, ExpiresAt: Start.Add(time.Hour)}))
@@ -155,7 +155,7 @@ func testVocabulary(t *testing.T, open func(testing.TB) *Database) {
 			}
 		},
 		"a new secret drops the token": func(e *Env) {
-			_, err := e.LeaseTokenFetch(ctx, App, time.Minute)
+			_, err := e.LeaseTokenFetch(ctx, App, time.Time{}, time.Minute)
 			e.must(err)
 			tok := ledger.StoredToken{Token: hongyan.NewAccessToken("t"), FetchedAt: Start, ExpiresAt: Start.Add(time.Hour)}
 			e.must(e.StoreToken(ctx, App, tok))

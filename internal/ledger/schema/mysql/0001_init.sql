@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS apps (
   appid      VARCHAR(64) NOT NULL UNIQUE,
   name       VARCHAR(512) NOT NULL,
   secret     BLOB,                 -- sealed
+  token_secret BLOB,               -- sealed; for the service at token_url
   settings   TEXT NOT NULL,        -- JSON
   created_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL
@@ -41,7 +42,25 @@ CREATE TABLE IF NOT EXISTS access_tokens (
   fetched_at  BIGINT NOT NULL,
   expires_at  BIGINT NOT NULL,
   lease_owner BIGINT NOT NULL,    -- who is fetching
-  lease_until BIGINT NOT NULL
+  lease_until BIGINT NOT NULL,
+  forced_at   BIGINT NOT NULL,     -- the last forced refresh
+  failure     MEDIUMTEXT NOT NULL  -- JSON of the last fetch that failed, or empty
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Tokens that WeChat refused before their time: the last twenty of each app.
+CREATE TABLE IF NOT EXISTS token_deaths (
+  id         BINARY(16) PRIMARY KEY, -- ULID
+  app_no     BIGINT NOT NULL,
+  mark       BINARY(16) NOT NULL,  -- of the token
+  fetched_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  refused_at BIGINT NOT NULL,
+  times      BIGINT NOT NULL,      -- the same token was refused
+  errcode    BIGINT NOT NULL,
+  told_by    VARCHAR(128) NOT NULL, -- API path or id of an API key
+  rid        VARCHAR(128) NOT NULL,
+  reason     VARCHAR(128) NOT NULL,
+  INDEX token_deaths_list (app_no, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS templates (
@@ -94,7 +113,7 @@ CREATE TABLE IF NOT EXISTS grant_entries (
   user_no     BIGINT NOT NULL,
   template_no BIGINT NOT NULL,
   at          BIGINT NOT NULL,
-  id          BINARY(16) NOT NULL,       -- ULID
+  id          BINARY(16) NOT NULL, -- ULID
   source      VARCHAR(32) NOT NULL,
   granted     INT NOT NULL,
   voided      INT NOT NULL,
@@ -129,7 +148,7 @@ CREATE TABLE IF NOT EXISTS witnesses (
 -- earlier ones move to attempts when the next begins.
 CREATE TABLE IF NOT EXISTS messages (
   seq         BIGINT PRIMARY KEY,
-  id          BINARY(16) NOT NULL,       -- ULID
+  id          BINARY(16) NOT NULL, -- ULID
   app_no      BIGINT NOT NULL,
   template_no BIGINT NOT NULL,
   user_no     BIGINT NOT NULL,

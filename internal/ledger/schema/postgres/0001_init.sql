@@ -16,6 +16,7 @@ CREATE TABLE apps (
   appid      text NOT NULL UNIQUE,
   name       text NOT NULL,
   secret     bytea,                 -- sealed
+  token_secret bytea,              -- sealed; for the service at token_url
   settings   text NOT NULL,        -- JSON
   created_at bigint NOT NULL,
   updated_at bigint NOT NULL
@@ -40,8 +41,26 @@ CREATE TABLE access_tokens (
   fetched_at  bigint NOT NULL,
   expires_at  bigint NOT NULL,
   lease_owner bigint NOT NULL,    -- who is fetching
-  lease_until bigint NOT NULL
+  lease_until bigint NOT NULL,
+  forced_at   bigint NOT NULL,     -- the last forced refresh
+  failure     text NOT NULL        -- JSON of the last fetch that failed, or empty
 );
+
+-- Tokens that WeChat refused before their time: the last twenty of each app.
+CREATE TABLE token_deaths (
+  id         bytea PRIMARY KEY,    -- ULID
+  app_no     bigint NOT NULL,
+  mark       bytea NOT NULL,       -- of the token
+  fetched_at bigint NOT NULL,
+  expires_at bigint NOT NULL,
+  refused_at bigint NOT NULL,
+  times      bigint NOT NULL,      -- the same token was refused
+  errcode    bigint NOT NULL,
+  told_by    text NOT NULL,        -- API path or id of an API key
+  rid        text NOT NULL,
+  reason     text NOT NULL
+);
+CREATE INDEX token_deaths_list ON token_deaths (app_no, id);
 
 CREATE TABLE templates (
   no          bigint PRIMARY KEY,
@@ -94,7 +113,7 @@ CREATE TABLE grant_entries (
   user_no     bigint NOT NULL,
   template_no bigint NOT NULL,
   at          bigint NOT NULL,
-  id          bytea NOT NULL,       -- ULID
+  id          bytea NOT NULL,      -- ULID
   source      text NOT NULL,
   granted     integer NOT NULL,
   voided      integer NOT NULL,
@@ -129,7 +148,7 @@ CREATE INDEX witnesses_user ON witnesses (user_no, template_no, at);
 -- earlier ones move to attempts when the next begins.
 CREATE TABLE messages (
   seq         bigint PRIMARY KEY,
-  id          bytea NOT NULL,       -- ULID
+  id          bytea NOT NULL,      -- ULID
   app_no      bigint NOT NULL,
   template_no bigint NOT NULL,
   user_no     bigint NOT NULL,

@@ -16,6 +16,7 @@ CREATE TABLE apps (
   appid      TEXT NOT NULL UNIQUE,
   name       TEXT NOT NULL,
   secret     BLOB,                 -- sealed
+  token_secret BLOB,               -- sealed; for the service at token_url
   settings   TEXT NOT NULL,        -- JSON
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
@@ -40,8 +41,26 @@ CREATE TABLE access_tokens (
   fetched_at  INTEGER NOT NULL,
   expires_at  INTEGER NOT NULL,
   lease_owner INTEGER NOT NULL,    -- who is fetching
-  lease_until INTEGER NOT NULL
+  lease_until INTEGER NOT NULL,
+  forced_at   INTEGER NOT NULL,    -- the last forced refresh
+  failure     TEXT NOT NULL        -- JSON of the last fetch that failed, or empty
 );
+
+-- Tokens that WeChat refused before their time: the last twenty of each app.
+CREATE TABLE token_deaths (
+  id         BLOB PRIMARY KEY,     -- ULID
+  app_no     INTEGER NOT NULL,
+  mark       BLOB NOT NULL,        -- of the token
+  fetched_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  refused_at INTEGER NOT NULL,
+  times      INTEGER NOT NULL,     -- the same token was refused
+  errcode    INTEGER NOT NULL,
+  told_by    TEXT NOT NULL,        -- API path or id of an API key
+  rid        TEXT NOT NULL,
+  reason     TEXT NOT NULL
+);
+CREATE INDEX token_deaths_list ON token_deaths (app_no, id);
 
 CREATE TABLE templates (
   no          INTEGER PRIMARY KEY,
