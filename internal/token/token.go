@@ -174,7 +174,7 @@ func (s *Source) Refused(ctx context.Context, appID, token string, errcode int) 
 	s.cfg.Logger.WarnContext(ctx, "access token died early: another program may fetch tokens for this app, or its AppSecret was reset",
 		"appid", appID, "errcode", errcode, "fetched_at", c.fetchedAt, "expires_at", c.expires)
 	// The call goes on with another token whether or not somebody hears of it.
-	if err := s.cfg.Ledger.Announce(ctx, hongyan.EventTokenClobbered, hongyan.AppID(appID), clobbered{errcode, c.fetchedAt, c.expires}); err != nil {
+	if err := s.cfg.Ledger.Announce(ctx, hongyan.EventTokenClobbered, hongyan.AppID(appID), hongyan.TokenEvent{Errcode: errcode, FetchedAt: c.fetchedAt, ExpiresAt: c.expires}); err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "event not recorded", "appid", appID, "err", err)
 	}
 	return nil
@@ -192,13 +192,6 @@ func (s *Source) drop(appID, token string) *current {
 	a.refused, a.refusedAt = token, s.cfg.Now()
 	a.current.Store(nil)
 	return c
-}
-
-// clobbered is the data of the event that says that a token died early.
-type clobbered struct {
-	Errcode   int       `json:"errcode"`
-	FetchedAt time.Time `json:"fetched_at"`
-	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // obtain reads the shared token, or fetches one as the only process that does.
