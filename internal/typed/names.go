@@ -12,7 +12,7 @@ import (
 
 // reserved are names that the written files use themselves.
 var reserved = map[string]bool{
-	"Fault": true, "InvalidData": true, // TypeScript
+	"Fault": true, "InvalidData": true, "MessageBody": true,
 	"Array": true, "Date": true, "Error": true, "Number": true, "Object": true, "Readonly": true, "Record": true, "String": true,
 }
 

@@ -15,6 +15,14 @@ export class InvalidData extends Error {
   }
 }
 
+/** What POST /v1/messages needs. */
+export interface MessageBody {
+  app: string;
+  to: string | { user: string };
+  template: string;
+  data: Record<string, string>;
+}
+
 type Value = readonly [key: string, type: string, text: string, values?: readonly string[]];
 
 function checked(values: readonly Value[]): Record<string, string> {

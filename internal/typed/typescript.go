@@ -38,7 +38,7 @@ func (t *template) writeTS(p func(string, ...any)) {
 	p("}\n")
 	for _, f := range t.fields {
 		if f.kind == kindEnum {
-			p("\n/** A value of %s of {@link %s}. */\nexport type %s = %s;\n", f.tsName(), t.name, t.enumName(&f), tsUnion(f.Enum))
+			p("\n/** A value of %s of {@link %s}. */\nexport type %s = %s;\n", f.tsName(), t.name, t.enumName(&f), tsList(f.Enum, " | "))
 		}
 	}
 	p("\nexport const %s = {\n", t.name)
@@ -50,7 +50,7 @@ func (t *template) writeTS(p func(string, ...any)) {
 	}
 	p("    ]);\n  },\n")
 	p("  /** The body of POST /v1/messages; add to it what else the message should have. */\n")
-	p("  message(app: string, to: string | { user: string }, m: %s) {\n    return { app, to, template: %s, data: %s.data(m) };\n  },\n", t.name, quote(t.ref()), t.name)
+	p("  message(app: string, to: string | { user: string }, m: %s): MessageBody {\n    return { app, to, template: %s, data: %s.data(m) };\n  },\n", t.name, quote(t.ref()), t.name)
 	p("};\n")
 }
 
@@ -96,15 +96,15 @@ func tsValues(f *field) string {
 	if len(f.Enum) == 0 {
 		return ""
 	}
-	return ", [" + strings.ReplaceAll(tsUnion(f.Enum), " | ", ", ") + "]"
+	return ", [" + tsList(f.Enum, ", ") + "]"
 }
 
-func tsUnion(values []string) string {
+func tsList(values []string, between string) string {
 	quoted := make([]string, len(values))
 	for i, v := range values {
 		quoted[i] = quote(v)
 	}
-	return strings.Join(quoted, " | ")
+	return strings.Join(quoted, between)
 }
 
 // quote is a string of JavaScript, which JSON is.

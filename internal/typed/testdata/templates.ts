@@ -34,7 +34,7 @@ export const BookingReminder = {
     ]);
   },
   /** The body of POST /v1/messages; add to it what else the message should have. */
-  message(app: string, to: string | { user: string }, m: BookingReminder) {
+  message(app: string, to: string | { user: string }, m: BookingReminder): MessageBody {
     return { app, to, template: "tSecond", data: BookingReminder.data(m) };
   },
 };
@@ -70,7 +70,7 @@ export const OrderPaid = {
     ]);
   },
   /** The body of POST /v1/messages; add to it what else the message should have. */
-  message(app: string, to: string | { user: string }, m: OrderPaid) {
+  message(app: string, to: string | { user: string }, m: OrderPaid): MessageBody {
     return { app, to, template: "order_paid", data: OrderPaid.data(m) };
   },
 };
@@ -103,7 +103,7 @@ export const Tricky = {
     ]);
   },
   /** The body of POST /v1/messages; add to it what else the message should have. */
-  message(app: string, to: string | { user: string }, m: Tricky) {
+  message(app: string, to: string | { user: string }, m: Tricky): MessageBody {
     return { app, to, template: "tricky*/", data: Tricky.data(m) };
   },
 };
@@ -136,7 +136,7 @@ export const T鸿雁专属播报 = {
     ]);
   },
   /** The body of POST /v1/messages; add to it what else the message should have. */
-  message(app: string, to: string | { user: string }, m: T鸿雁专属播报) {
+  message(app: string, to: string | { user: string }, m: T鸿雁专属播报): MessageBody {
     return { app, to, template: "tThird", data: T鸿雁专属播报.data(m) };
   },
 };
@@ -156,6 +156,14 @@ export class InvalidData extends Error {
     this.name = 'InvalidData';
     this.faults = faults;
   }
+}
+
+/** What POST /v1/messages needs. */
+export interface MessageBody {
+  app: string;
+  to: string | { user: string };
+  template: string;
+  data: Record<string, string>;
 }
 
 type Value = readonly [key: string, type: string, text: string, values?: readonly string[]];
