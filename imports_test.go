@@ -31,8 +31,9 @@ var mayImport = map[string][]string{
 	"internal/api":                        {"", "internal/ledger", "wechat"},
 	"internal/config":                     {""},
 	"internal/server":                     {"", "wechat", "internal/api", "internal/callback", "internal/config", "internal/dispatch", "internal/ledger", "internal/outbound", "internal/token"},
+	"internal/typed":                      {""},
 	"internal/nodetest":                   {},
-	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
+	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger", "internal/typed"},
 	"cmd/hongyan":                         {"internal/cli"},
 }
 
