@@ -40,6 +40,10 @@ func (c *generateTSCmd) Run(ctx context.Context, p *program) error {
 }
 
 func (c *typedFlags) run(ctx context.Context, p *program, write func(*typed.Set) ([]byte, error)) error {
+	was, err := c.checked(p)
+	if err != nil {
+		return err
+	}
 	set, err := c.templates(ctx, p)
 	if err != nil {
 		return err
@@ -49,7 +53,7 @@ func (c *typedFlags) run(ctx context.Context, p *program, write func(*typed.Set)
 	case err != nil:
 		return err
 	case c.Check != "":
-		return c.compare(p, file)
+		return c.compare(p, was, file)
 	case c.Out == "":
 		_, err = p.stdout.Write(file)
 	default:
@@ -86,12 +90,20 @@ func (c *typedFlags) templates(ctx context.Context, p *program) (*typed.Set, err
 	return set, nil
 }
 
-// compare is --check.
-func (c *typedFlags) compare(p *program, now []byte) error {
-	was, err := os.ReadFile(c.Check)
-	if err != nil {
-		return p.usage("--check: "+err.Error(), p.say("Write the file with --out first."))
+// checked reads the file of --check.
+func (c *typedFlags) checked(p *program) ([]byte, error) {
+	if c.Check == "" {
+		return nil, nil
 	}
+	b, err := os.ReadFile(c.Check)
+	if err != nil {
+		return nil, p.usage("--check: "+err.Error(), p.say("Write the file with --out first."))
+	}
+	return b, nil
+}
+
+// compare is --check.
+func (c *typedFlags) compare(p *program, was, now []byte) error {
 	if bytes.Equal(was, now) {
 		p.tell("%s is up to date.", c.Check)
 		return nil

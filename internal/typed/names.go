@@ -141,8 +141,8 @@ const maxWord = 6 * 3
 var words = parseWords(`
 订单 Order
 支付 Payment
-付款 Payment
-缴费 Payment
+付款 Paid
+缴费 FeePayment
 扣款 Charge
 退款 Refund
 还款 Repayment
@@ -189,10 +189,12 @@ var words = parseWords(`
 发货 Shipping
 收货 Receiving
 收货人 Recipient
-收件人 Recipient
+收件人 Addressee
+寄件 Sending
 寄件人 Sender
+包裹 Parcel
 取件 Pickup
-取货 Pickup
+取货 Collection
 取餐 MealPickup
 取件码 PickupCode
 取餐码 MealPickupCode
@@ -275,7 +277,19 @@ var words = parseWords(`
 审核人 Reviewer
 处理 Handling
 受理 Acceptance
-办理 Handling
+办理 Processing
+业务 Business
+违章 TrafficOffence
+使用 Usage
+信息 Info
+待 Pending
+总 Total
+预订 Reservation
+外卖 Takeaway
+收费 Charging
+标准 Standard
+存放 Storage
+滞留 Detention
 预约 Booking
 预约人 Booker
 预计 Estimated
