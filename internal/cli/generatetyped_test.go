@@ -17,10 +17,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hongyan-push/hongyan/internal/cli"
+	"github.com/hongyan-push/hongyan/internal/nodetest"
 	"github.com/hongyan-push/hongyan/sandbox"
 )
 
-// running demo as its own process would be run, and commands that ask it.
+// demoRun is a demo, and commands that ask it.
 type demoRun struct {
 	t       *testing.T
 	sandbox string
@@ -264,4 +265,33 @@ var wantCards = []map[string]string{
 	{"car_number1": "沪C8K6D9", "time2": "2026年12月2日 00:05", "number8": "214"},
 	{"character_string1": "HY1", "thing2": "羊毛混纺大衣", "amount3": "399元", "date4": "2026年12月2日 00:05", "thing11": "我们会尽快为您发货"},
 	{"phrase2": "顺丰速运", "character_string3": "SF1", "time5": "2026年12月2日 00:05:00", "thing8": "大衣等2件", "thing12": "请留意派送电话"},
+}
+
+// TestGenerateTS: a Node back end sends with the generated module and fetch alone.
+func TestGenerateTS(t *testing.T) {
+	t.Parallel()
+	dir := nodetest.Project(t, "../typed/testdata/node")
+	if err := os.Mkdir(filepath.Join(dir, "shop"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := newDemoRun(t)
+	d.run(0, "generate", "ts", "--out", filepath.Join(dir, "shop", "templates.ts"))
+	write(t, filepath.Join(dir, "send.mjs"), `
+import { OrderPaymentSuccessNotice } from './built/templates.js';
+const { HONGYAN_API: api, HONGYAN_API_KEY: key, HONGYAN_APP: app } = Object.fromEntries(process.argv.slice(3).map((a) => a.split(/=(.*)/)));
+const body = OrderPaymentSuccessNotice.message(app, process.argv[2], {
+  orderNumber: 'HY1', productName: '羊毛混纺大衣', paymentAmount: { fen: 39900 }, paymentTime: new Date('2026-12-01T16:05:00Z'), tip: '我们会尽快为您发货',
+});
+const answer = await fetch(api + '/v1/messages', {
+  method: 'POST', body: JSON.stringify(body),
+  headers: { Authorization: 'Bearer ' + key, 'Content-Type': 'application/json', Prefer: 'wait=20' },
+});
+if (answer.status !== 202) throw new Error(await answer.text());
+`)
+	nodetest.Run(t, dir, nil, "npx", "tsc", "--target", "ES2020", "--module", "ES2020", "--strict", "--outDir", "built", "shop/templates.ts")
+	nodetest.Run(t, dir, nil, "node", append([]string{"send.mjs", d.openids[0]}, d.env...)...)
+	want := []map[string]string{{"character_string1": "HY1", "thing2": "羊毛混纺大衣", "amount3": "¥399.00", "date4": "2026年12月2日 00:05", "thing11": "我们会尽快为您发货"}}
+	if diff := cmp.Diff(want, d.cards(d.openids[0])); diff != "" {
+		t.Errorf("cards on the phone (-want +got)\n%s", diff)
+	}
 }
