@@ -111,8 +111,12 @@ func fieldsOf(keywords []hongyan.Keyword) []field {
 			if len(k.Enum) > 0 {
 				f.kind = kindEnum
 			}
+			f.Enum = nil // each value once
 			for _, text := range k.Enum {
-				f.values = append(f.values, value{valueName(text), text})
+				if !slices.Contains(f.Enum, text) {
+					f.Enum = append(f.Enum, text)
+					f.values = append(f.values, value{valueName(text), text})
+				}
 			}
 		}
 		fields = append(fields, f)

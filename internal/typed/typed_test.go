@@ -26,7 +26,7 @@ func everyType() []hongyan.Template {
 		made("tFirst", "order_paid", "订单支付成功通知",
 			"订单编号:{{character_string1.DATA}}\n商品名称:{{thing2.DATA}}\n支付金额:{{amount3.DATA}}\n支付时间:{{date4.DATA}}\n订单状态:{{enum_string5.DATA}}\n",
 			"订单编号:2026112200180451\n商品名称:羊毛混纺大衣\n支付金额:¥399.00\n支付时间:2026年11月22日 10:30\n订单状态:已支付\n",
-			map[string][]string{"enum_string5.DATA": {"已支付", "待 发货", "A/B"}}),
+			map[string][]string{"enum_string5.DATA": {"已支付", "待 发货", "A/B", "已支付"}}),
 		made("tSecond", "", "预约提醒",
 			"预约时间:{{time1.DATA}}\n开始时间:{{time2.DATA}}\n更新日期:{{date3.DATA}}\n排队人数:{{number4.DATA}}\n联系电话:{{phone_number5.DATA}}\n",
 			"预约时间:2026-11-22 08:00~12:00\n开始时间:15:01\n更新日期:2026-11-24\n排队人数:12\n联系电话:0571-88886666\n", nil),
