@@ -21,8 +21,12 @@ func (t Text) In(lang string) string {
 	return t.EN
 }
 
-// Code names a failure that a caller can act on. Codes never change their meaning.
+// Code names a failure that a caller can act on. Codes never change their meaning. A code is
+// an error itself, so that errors.Is(err, hongyan.CodeNoGrant) asks for it.
 type Code string
+
+// Error is the code as a word.
+func (c Code) Error() string { return string(c) }
 
 // The codes. What each one means, its HTTP status and its hint stand in [Codes].
 const (
@@ -74,6 +78,8 @@ const (
 	CodeUndelivered        Code = "undelivered"
 	CodeSentEvent          Code = "sent_event"
 	CodeUserErased         Code = "user_erased"
+	CodeExpired            Code = "expired"
+	CodeCanceled           Code = "canceled"
 	CodeInternal           Code = "internal"
 )
 
@@ -125,11 +131,8 @@ func (e *Error) Error() string {
 // LogValue logs code and message only.
 func (e *Error) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
-// Is lets errors.Is compare by code: errors.Is(err, &hongyan.Error{Code: hongyan.CodeNoGrant}).
-func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && t.Code == e.Code
-}
+// Unwrap is the code, for errors.Is.
+func (e *Error) Unwrap() error { return e.Code }
 
 // CodeOf is the code of err, "" for nil and [CodeInternal] for an error that is not ours.
 func CodeOf(err error) Code {

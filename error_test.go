@@ -19,7 +19,7 @@ func TestCodeOf(t *testing.T) {
 			t.Errorf("%v is %q, want %q", err, got, want)
 		}
 	}
-	if !errors.Is(fmt.Errorf("submit: %w", e), &Error{Code: CodeNoGrant}) || errors.Is(e, &Error{Code: CodeTooLate}) {
+	if !errors.Is(fmt.Errorf("submit: %w", e), CodeNoGrant) || errors.Is(e, CodeTooLate) || errors.Is(nil, CodeNoGrant) {
 		t.Error("errors.Is does not compare codes")
 	}
 	e.WeChat = &WeChatError{Errcode: 43101, Errmsg: "user refuse"}

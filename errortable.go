@@ -119,6 +119,10 @@ var codes = []CodeInfo{
 		Text{"Nothing to do: the answer of the call was lost, the event told what became of it.", "无需处理：调用的答复丢失，但事件说明了结果。"}},
 	{CodeUserErased, 0, Text{"The user was erased.", "该用户的数据已清除。"},
 		Text{"Nothing is sent to this user any more.", "不会再向该用户发送任何消息。"}},
+	{CodeExpired, 0, Text{"The message was not sent in time.", "消息过期未发送。"},
+		Text{"Its grant was returned. The timeline says what it waited for.", "订阅次数已退回；等待的原因见时间线。"}},
+	{CodeCanceled, 0, Text{"The message was canceled.", "消息已取消。"},
+		Text{"Its grant was returned; submit a new message if another one is wanted.", "订阅次数已退回；如需再次发送请提交新消息。"}},
 	{CodeInternal, 500, Text{"Something went wrong on our side.", "服务内部错误。"},
 		Text{"Send it again; if it stays, report the request_id with the server's log.", "请重试；若仍然失败，请附上 request_id 与服务日志反馈。"}},
 }

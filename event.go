@@ -54,6 +54,39 @@ type GrantEvent struct {
 	Entry
 }
 
+// UserEvent is the data of user.*.
+type UserEvent struct {
+	OpenID OpenID `json:"openid"`
+}
+
+// Payload reads Data: a *Message of message.*, a *GrantEvent of grant.*, a *Pause of app.*, a
+// *TokenDeath of token.*, a *Template of template.*, a *UserEvent of user.*; Data itself of
+// any other kind, so that a program goes on when the server learns new ones.
+func (e Event) Payload() (any, error) {
+	kind, _, _ := strings.Cut(string(e.Type), ".")
+	var v any
+	switch kind {
+	case "message":
+		v = new(Message)
+	case "grant":
+		v = new(GrantEvent)
+	case "app":
+		v = new(Pause)
+	case "token":
+		v = new(TokenDeath)
+	case "template":
+		v = new(Template)
+	case "user":
+		v = new(UserEvent)
+	default:
+		return e.Data, nil
+	}
+	if err := json.Unmarshal(e.Data, v); err != nil {
+		return nil, fmt.Errorf("read the data of %s: %w", e.Type, err)
+	}
+	return v, nil
+}
+
 // EventTypeInfo describes an event type for people.
 type EventTypeInfo struct {
 	Type EventType `json:"type"`

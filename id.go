@@ -30,6 +30,10 @@ type DeliveryID string
 // CallbackID names a push of WeChat's: "cbk_" and a ULID.
 type CallbackID string
 
+// RequestID names one request to the API in the server's log; the header X-Request-Id of
+// every answer has it.
+type RequestID string
+
 const (
 	messagePrefix  = "msg_"
 	apiKeyPrefix   = "key_"

@@ -32,9 +32,10 @@ var mayImport = map[string][]string{
 	"internal/gateway":                    {"", "internal/ledger", "wechat"},
 	"internal/config":                     {""},
 	"internal/server":                     {"", "wechat", "internal/api", "internal/callback", "internal/config", "internal/dispatch", "internal/gateway", "internal/ledger", "internal/outbound", "internal/token"},
+	"internal/typed":                      {""},
 	"internal/nodetest":                   {},
 	"internal/progtest":                   {"", "internal/cli"},
-	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger"},
+	"internal/cli":                        {"", "wechat", "client", "sandbox", "internal/config", "internal/server", "internal/ledger", "internal/typed"},
 	"cmd/hongyan":                         {"internal/cli"},
 }
 

@@ -357,6 +357,32 @@ type Message struct {
 	Once bool `json:"-"`
 }
 
+// Err is why the message did not get through: its reason if it failed or was not delivered,
+// [CodeExpired], [CodeCanceled], or [CodeWeChatUnclear] while it is uncertain, each with
+// WeChat's answer if there was one; nil otherwise, also while it waits.
+func (m *Message) Err() error {
+	code := m.Reason
+	switch m.Status {
+	case StateUncertain:
+		code = CodeWeChatUnclear
+	case StateExpired:
+		code = CodeExpired
+	case StateCanceled:
+		code = CodeCanceled
+	case StateFailed, StateUndelivered:
+		if code == "" {
+			code = CodeWeChatRefused
+		}
+	default:
+		return nil
+	}
+	e := Errorf(code, "%s", LookupCode(code).Title.EN)
+	if m.Errcode != nil && *m.Errcode != 0 {
+		e.WeChat = &WeChatError{Errcode: *m.Errcode, Errmsg: m.Errmsg}
+	}
+	return e
+}
+
 // Progress is what deciding about a message needs besides what people see.
 type Progress struct {
 	Busy     int // answers -1 so far

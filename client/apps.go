@@ -34,7 +34,7 @@ type AppUpdate struct {
 
 // CreateApp adds an app.
 func (c *Client) CreateApp(ctx context.Context, in AppCreate, opt Options) (hongyan.App, error) {
-	return send[hongyan.App](ctx, c, "POST", join("apps"), in, opt)
+	return create[hongyan.App](ctx, c, join("apps"), in, opt)
 }
 
 // Apps lists the apps that the key may see.

@@ -1,15 +1,22 @@
 // Package client calls the HTTP API of a Hongyan server from Go.
 //
-// A [Client] has a method for every operation, in the words of package hongyan. A failure
-// that the server explains comes back as a *hongyan.Error with its fields, WeChat's answer
-// and the time to wait, so that hongyan.CodeOf(err) works as it does inside the server.
+// A [Client] has a method for every operation, in the words of package hongyan. Lists that can
+// be long are iterators, which fetch page after page; [Collect] makes a slice of one.
 //
-// Nothing is repeated by itself: whoever wants to repeat a POST gives [Options.IdempotencyKey].
+// A failure that the server explains is a [*Problem], which is a *hongyan.Error with what the
+// API says besides. Codes are errors, so the usual question is
 //
-// Start:
+//	errors.Is(err, hongyan.CodeNoGrant)
 //
-//	c, err := client.New(client.Config{BaseURL: "http://127.0.0.1:8420", APIKey: key})
-//	m, err := c.Submit(ctx, hongyan.Submission{…}, client.Options{Wait: 5 * time.Second})
+// Reads, and calls that create something, are repeated when no answer came or the server asks
+// to come again. Each creating call carries an Idempotency-Key, so that a repeat finds what the
+// first one did and does nothing twice. All other calls are made once. Everything ends with its
+// context.
+//
+// [WebhookHandler] is for the other direction: it receives events.
+//
+// Start: [New], then [Client.Submit]. Types for the templates of an app, so that a wrong field
+// does not compile, are written by `hongyan generate go`.
 package client
 
 import (
@@ -37,6 +44,10 @@ type Config struct {
 	BaseURL string
 	// APIKey is a key of that server. It may be empty for [Client.Health] and [Client.Ready].
 	APIKey string
+	// Retries is how often a call that may be repeated is repeated when no answer came, or one
+	// that says to come again: 429, 502, 503, 504, with what Retry-After asks for up to 15 s,
+	// and never past the context's deadline. Default 3; negative: never.
+	Retries int
 	// HTTPClient makes the calls. Default: one with a time-out of a minute, which is longer
 	// than the longest [Options.Wait].
 	HTTPClient *http.Client
@@ -61,6 +72,9 @@ func New(cfg Config) (*Client, error) {
 	if strings.ContainsFunc(cfg.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("client: the API key has a space or another character that no key has")
 	}
+	if cfg.Retries == 0 {
+		cfg.Retries = defaultRetries
+	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = &http.Client{Timeout: time.Minute}
 	}
@@ -73,7 +87,9 @@ func New(cfg Config) (*Client, error) {
 // Options go with one call that creates something. The zero value is good.
 type Options struct {
 	// IdempotencyKey makes a repeat of the call harmless for 24 hours: it gets the first
-	// one's answer. 1 to 255 visible ASCII characters.
+	// one's answer. 1 to 255 visible ASCII characters. The client makes one for its own
+	// repeats; give one that you keep, such as the order's number, to repeat a call yourself,
+	// also after a crash.
 	IdempotencyKey string
 	// Wait makes Submit wait for a final state, uncertain or held; whole seconds, at most 30.
 	Wait time.Duration
@@ -89,22 +105,24 @@ type call struct {
 	query  url.Values
 	in     any
 	opt    Options
+	// creates says that the server takes an Idempotency-Key.
+	creates bool
 }
 
-// do performs a call and decodes its answer into out, unless out is nil.
-func (c *Client) do(ctx context.Context, q call, out any) error {
+// once makes the call one time.
+func (c *Client) once(ctx context.Context, q call, out any) error {
 	req, err := c.request(ctx, q)
 	if err != nil {
 		return err
 	}
 	resp, err := c.cfg.HTTPClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("call %s %s: %w", q.method, q.path, withoutURL(err))
+		return &transport{"call " + q.method + " " + q.path, withoutURL(err)}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read the answer of %s %s: %w", q.method, q.path, err)
+		return &transport{"read the answer of " + q.method + " " + q.path, err}
 	}
 	if resp.StatusCode >= 300 {
 		return problem(resp, body)
@@ -171,7 +189,7 @@ type Problem struct {
 	Status    int
 	Title     string
 	Hint      string
-	RequestID string
+	RequestID hongyan.RequestID
 }
 
 // Error is the error with the server's hint.
@@ -193,18 +211,19 @@ func problem(resp *http.Response, body []byte) error {
 		Detail    string               `json:"detail"`
 		Code      hongyan.Code         `json:"code"`
 		Hint      string               `json:"hint"`
-		RequestID string               `json:"request_id"`
+		RequestID hongyan.RequestID    `json:"request_id"`
 		Errors    []hongyan.FieldError `json:"errors"`
 		WeChat    *hongyan.WeChatError `json:"wechat"`
 	}
+	var wait time.Duration
+	if s, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
+		wait = time.Duration(s) * time.Second
+	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if media != "application/problem+json" || json.Unmarshal(body, &doc) != nil || doc.Code == "" {
-		return fmt.Errorf("status %s from something that is not a Hongyan server, or stands in front of it", resp.Status)
+		return &foreign{resp.StatusCode, resp.Status, wait}
 	}
-	e := &hongyan.Error{Code: doc.Code, Message: doc.Detail, Fields: doc.Errors, WeChat: doc.WeChat}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
-	}
+	e := &hongyan.Error{Code: doc.Code, Message: doc.Detail, Fields: doc.Errors, WeChat: doc.WeChat, RetryAfter: wait}
 	return &Problem{Err: e, Status: resp.StatusCode, Title: doc.Title, Hint: doc.Hint, RequestID: doc.RequestID}
 }
 
@@ -241,6 +260,21 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values)
 	}
 }
 
+// Collect makes a slice of a list, up to its first error. most bounds it; 0 takes all there is.
+func Collect[T any](list iter.Seq2[T, error], most int) ([]T, error) {
+	var out []T
+	for item, err := range list {
+		if err != nil {
+			return out, err
+		}
+		out = append(out, item)
+		if len(out) == most {
+			break
+		}
+	}
+	return out, nil
+}
+
 // get reads one thing.
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
 	var out T
@@ -252,6 +286,13 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 func send[T any](ctx context.Context, c *Client, method, path string, in any, opt Options) (T, error) {
 	var out T
 	err := c.do(ctx, call{method: method, path: path, in: in, opt: opt}, &out)
+	return out, err
+}
+
+// create posts what makes something.
+func create[T any](ctx context.Context, c *Client, path string, in any, opt Options) (T, error) {
+	var out T
+	err := c.do(ctx, call{method: http.MethodPost, path: path, in: in, opt: opt, creates: true}, &out)
 	return out, err
 }
 

@@ -12,14 +12,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/hongyan-push/hongyan"
 )
 
 // What the operations do is tested against the real API in internal/api.
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
@@ -43,7 +40,7 @@ func serving(t *testing.T, h http.HandlerFunc) *Client {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	c, err := New(Config{BaseURL: srv.URL + "/p", APIKey: "hyk_x", HTTPClient: srv.Client(), Lang: "zh", UserAgent: "ua"})
+	c, err := New(Config{BaseURL: srv.URL + "/p", APIKey: "hyk_x", HTTPClient: srv.Client(), Lang: "zh", UserAgent: "ua", Retries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -75,7 +76,7 @@ func (c *Client) StreamEvents(ctx context.Context, f EventFilter, after hongyan.
 	h.Timeout = 0 // a stream has no end
 	resp, err := h.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("stream events: %w", withoutURL(err))
+		return nil, &transport{"stream events", withoutURL(err)}
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
@@ -120,9 +121,54 @@ func (s *EventStream) Next() (hongyan.Event, error) {
 		}
 	}
 	if err := s.lines.Err(); err != nil {
-		return e, fmt.Errorf("read events: %w", err)
+		return e, &transport{"read events", err}
 	}
 	return e, io.EOF
+}
+
+// Follow goes through events as they happen, for as long as ctx lives: when the connection ends
+// it connects again where it was, so that none is missed. It begins after an event, or with what
+// happens from now on. An error says that connecting again does not help; it is the last item.
+func (c *Client) Follow(ctx context.Context, f EventFilter, after hongyan.EventID) iter.Seq2[hongyan.Event, error] {
+	return func(yield func(hongyan.Event, error) bool) {
+		for failed := 0; ; failed++ {
+			s, err := c.StreamEvents(ctx, f, after)
+			if err == nil {
+				failed = 0
+				err = s.each(func(e hongyan.Event) bool { return yield(e, nil) })
+				after = s.LastID()
+				_ = s.Close()
+				if err == nil {
+					return
+				}
+			}
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			} else if mayPass(err) || errors.Is(err, io.EOF) {
+				err = sleep(ctx, min(pauseOf(min(failed, followMost), err), maxPause))
+			}
+			if err != nil {
+				yield(hongyan.Event{}, err)
+				return
+			}
+		}
+	}
+}
+
+// followMost bounds how long Follow waits to connect again: some seconds.
+const followMost = 5
+
+// each passes events on until yield has enough; then, and only then, it returns nil.
+func (s *EventStream) each(yield func(hongyan.Event) bool) error {
+	for {
+		e, err := s.Next()
+		if err != nil {
+			return err
+		}
+		if !yield(e) {
+			return nil
+		}
+	}
 }
 
 // LastID is how far the stream has been read.

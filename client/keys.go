@@ -15,7 +15,7 @@ type KeyCreate struct {
 
 // CreateKey makes an API key. The clear key is in this answer and nowhere else.
 func (c *Client) CreateKey(ctx context.Context, in KeyCreate, opt Options) (hongyan.APIKey, error) {
-	return send[hongyan.APIKey](ctx, c, "POST", join("keys"), in, opt)
+	return create[hongyan.APIKey](ctx, c, join("keys"), in, opt)
 }
 
 // Keys lists the API keys, revoked ones too.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"strconv"
 	"time"
@@ -13,7 +14,46 @@ import (
 // Submit hands a message in. When it returns without error the message is on the server's
 // disk; where it stands is in its Status.
 func (c *Client) Submit(ctx context.Context, sub hongyan.Submission, opt Options) (*hongyan.Message, error) {
-	return send[*hongyan.Message](ctx, c, "POST", join("messages"), sub, opt)
+	return create[*hongyan.Message](ctx, c, join("messages"), sub, opt)
+}
+
+// SubmitAndWait hands a message in and waits until it is known what became of it: until it is
+// accepted by WeChat (or further), failed, canceled, expired, uncertain or held, or until ctx
+// ends. The error is [hongyan.Message.Err] then, so errors.Is(err, hongyan.CodeNotSubscribed)
+// asks for WeChat's 43101; the message comes with it wherever there is one. A message that is
+// due later is waited for too: give ctx an end.
+func (c *Client) SubmitAndWait(ctx context.Context, sub hongyan.Submission, opt Options) (*hongyan.Message, error) {
+	opt.Wait = maxWait
+	if end, ok := ctx.Deadline(); ok {
+		opt.Wait = min(maxWait, time.Until(end)-waitMargin)
+	}
+	m, err := c.Submit(ctx, sub, opt)
+	if err != nil {
+		return nil, err
+	}
+	for d := waitFirst; !m.DryRun && !settled(m.Status); d = min(2*d, waitMost) {
+		if err := sleep(ctx, d); err != nil {
+			return m, fmt.Errorf("wait for %s, which is %s: %w", m.ID, m.Status, err)
+		}
+		now, err := c.Message(ctx, m.ID)
+		if err != nil {
+			return m, err
+		}
+		m = now
+	}
+	return m, m.Err()
+}
+
+const (
+	maxWait    = 30 * time.Second // what the server grants
+	waitMargin = time.Second      // for the answer to arrive before ctx ends
+	waitFirst  = 200 * time.Millisecond
+	waitMost   = 5 * time.Second
+)
+
+// settled reports whether waiting on would be for something else than the next moment.
+func settled(s hongyan.State) bool {
+	return s.Final() || s == hongyan.StateUncertain || s == hongyan.StateHeld
 }
 
 // BatchMode says what a refused message does to the others of its batch.
@@ -82,7 +122,7 @@ func (i BatchItem) MarshalJSON() ([]byte, error) {
 // SubmitBatch hands many messages in. In mode strict a refused message is an error whose
 // fields say which and why; in mode permissive it is an item.
 func (c *Client) SubmitBatch(ctx context.Context, b Batch, opt Options) (BatchResult, error) {
-	return send[BatchResult](ctx, c, "POST", join("messages", "batch"), b, opt)
+	return create[BatchResult](ctx, c, join("messages", "batch"), b, opt)
 }
 
 // MessageFilter narrows a list; zero fields do not.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -35,7 +36,7 @@ type TemplateAdd struct {
 
 // AddTemplate adds a template from the library to the app.
 func (c *Client) AddTemplate(ctx context.Context, app hongyan.AppID, in TemplateAdd, opt Options) (hongyan.Template, error) {
-	return send[hongyan.Template](ctx, c, "POST", join("apps", string(app), "templates"), in, opt)
+	return create[hongyan.Template](ctx, c, join("apps", string(app), "templates"), in, opt)
 }
 
 // DeleteTemplate deletes a template at WeChat. It stays in the list, marked gone.
@@ -107,6 +108,30 @@ func (c *Client) Titles(ctx context.Context, app hongyan.AppID, categories []int
 	}](ctx, c, join("apps", string(app), "library", "titles"), values("category_ids", strings.Join(ids, ","), "start", strconv.Itoa(start), "limit", strconv.Itoa(limit)))
 	return out.Items, out.Total, err
 }
+
+// AllTitles goes through all titles of categories.
+func (c *Client) AllTitles(ctx context.Context, app hongyan.AppID, categories ...int) iter.Seq2[LibraryTitle, error] {
+	return func(yield func(LibraryTitle, error) bool) {
+		for start := 0; ; {
+			titles, total, err := c.Titles(ctx, app, categories, start, maxTitles)
+			if err != nil {
+				yield(LibraryTitle{}, err)
+				return
+			}
+			for _, t := range titles {
+				if !yield(t, nil) {
+					return
+				}
+			}
+			if start += len(titles); len(titles) == 0 || start >= total {
+				return
+			}
+		}
+	}
+}
+
+// maxTitles is WeChat's largest page.
+const maxTitles = 30
 
 // Keywords lists what a title offers.
 func (c *Client) Keywords(ctx context.Context, app hongyan.AppID, tid string) ([]LibraryKeyword, error) {

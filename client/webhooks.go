@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"strconv"
@@ -24,7 +25,7 @@ type WebhookCreate struct {
 
 // CreateWebhook adds a webhook. Its secret is in this answer and nowhere else.
 func (c *Client) CreateWebhook(ctx context.Context, in WebhookCreate, opt Options) (hongyan.Webhook, error) {
-	return send[hongyan.Webhook](ctx, c, "POST", join("webhooks"), in, opt)
+	return create[hongyan.Webhook](ctx, c, join("webhooks"), in, opt)
 }
 
 // Webhooks lists the webhooks.
@@ -88,6 +89,43 @@ func (c *Client) Deliveries(ctx context.Context, id hongyan.WebhookID, f Deliver
 func (c *Client) ResendDelivery(ctx context.Context, id hongyan.WebhookID, delivery hongyan.DeliveryID) (hongyan.Delivery, error) {
 	return send[hongyan.Delivery](ctx, c, "POST", join("webhooks", string(id), "deliveries", string(delivery), "resend"), nil, Options{})
 }
+
+// WebhookHandler receives a webhook's deliveries: it verifies each, and calls handle with its
+// event, whose [hongyan.Event.Payload] is typed. secret is the one that [Client.CreateWebhook]
+// answered; while it is changed over, deliveries fit the old and the new one.
+//
+// nil from handle is answered 204. An error is answered 500, so that the event comes again:
+// log it in handle. An event may also come again though it was handled, and in another order:
+// leave those whose ID you have seen. Return within 15 s.
+func WebhookHandler(secret string, handle func(context.Context, hongyan.Event) error) (http.Handler, error) {
+	if _, err := hongyan.NewWebhookSecret(secret).Sign("", time.Time{}, nil); err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "Deliveries are posted here.", http.StatusMethodNotAllowed)
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDelivery))
+		if err != nil {
+			http.Error(w, "The body is too large or has ended early.", http.StatusBadRequest)
+			return
+		}
+		e, err := VerifyWebhook(secret, r.Header, body, time.Now())
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		case handle(r.Context(), e) != nil:
+			http.Error(w, "The event was not handled; send it again.", http.StatusInternalServerError)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}), nil
+}
+
+// maxDelivery is more than any event has.
+const maxDelivery = 1 << 20
 
 // webhookTolerance is how far the time of a delivery may be from the receiver's clock.
 const webhookTolerance = 5 * time.Minute

@@ -32,7 +32,8 @@ func (f *apiFlags) connect(p *program) (*client.Client, error) {
 		return nil, &fault{exit: exitForbidden, text: p.say("no API key"),
 			hint: p.say("Set HONGYAN_API_KEY, or name a file with --api-key-file; `hongyan serve` leaves the first key in owner.key of its data directory.")}
 	}
-	c, err := client.New(client.Config{BaseURL: f.API, APIKey: key, UserAgent: "hongyan/" + version(), Lang: p.lang})
+	// Somebody waits at the prompt, so a failure is told at once.
+	c, err := client.New(client.Config{BaseURL: f.API, APIKey: key, UserAgent: "hongyan/" + version(), Lang: p.lang, Retries: -1})
 	if err != nil {
 		return nil, p.usage(strings.TrimPrefix(err.Error(), "client: "), "")
 	}

@@ -40,7 +40,7 @@ type grammar struct {
 	Errcode  errcodeCmd  `cmd:"" help:"Explain an errcode of WeChat's."`
 	Config   configCmd   `cmd:"" help:"Settings of the server."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
-	Generate generateCmd `cmd:"" hidden:"" help:"Generate files of the repository."`
+	Generate generateCmd `cmd:"" help:"Types for your program, so that a wrong field does not compile."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	benchCmds

@@ -75,6 +75,8 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeSecretShownOnce:    exitConflict,
 	hongyan.CodeAppPaused:          exitConflict,
 	hongyan.CodeUserErased:         exitConflict,
+	hongyan.CodeExpired:            exitConflict,
+	hongyan.CodeCanceled:           exitConflict,
 	hongyan.CodeBacklogFull:        exitUnavailable,
 	hongyan.CodeRateLimited:        exitUnavailable,
 	hongyan.CodeStorageUnavailable: exitUnavailable,
@@ -184,7 +186,7 @@ func (p *program) finishCoded(err error, e *hongyan.Error) int {
 			hint = problem.Hint // the server knows more, such as the address to whitelist
 		}
 		if e.Code == hongyan.CodeInternal {
-			text += "\n  request_id " + problem.RequestID
+			text += "\n  request_id " + string(problem.RequestID)
 		}
 	}
 	if strings.Contains(text, hint) {

@@ -12,9 +12,11 @@ import (
 	"github.com/hongyan-push/hongyan/wechat"
 )
 
-// generateCmd writes files of the repository that are made from code.
+// generateCmd writes files: types for programs that send, and documents of the repository.
 type generateCmd struct {
-	Docs generateDocsCmd `cmd:"" help:"Write config.md and errors.md."`
+	Go   generateGoCmd   `cmd:"" help:"Write a Go type for each template of an app."`
+	TS   generateTSCmd   `cmd:"" name:"ts" help:"Write a TypeScript type for each template of an app."`
+	Docs generateDocsCmd `cmd:"" hidden:"" help:"Write config.md and errors.md."`
 }
 
 type generateDocsCmd struct {

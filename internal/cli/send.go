@@ -73,26 +73,7 @@ func (c *sendCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.Wait > 0 {
-		return p.outcome(m)
-	}
-	return nil
-}
-
-// outcome turns a message that did not get through into the command's failure.
-func (p *program) outcome(m *hongyan.Message) error {
-	switch m.Status {
-	case hongyan.StateFailed, hongyan.StateUndelivered, hongyan.StateExpired:
-		code := m.Reason
-		if code == "" {
-			code = hongyan.CodeWeChatRefused
-		}
-		e := hongyan.Errorf(code, "%s", hongyan.LookupCode(code).Title.EN)
-		if m.Errcode != nil && *m.Errcode != 0 {
-			e.WeChat = &hongyan.WeChatError{Errcode: *m.Errcode, Errmsg: m.Errmsg}
-		}
-		return e
-	case hongyan.StateUncertain:
-		return hongyan.Errorf(hongyan.CodeWeChatUnclear, "%s", hongyan.LookupCode(hongyan.CodeWeChatUnclear).Title.EN)
+		return m.Err()
 	}
 	return nil
 }

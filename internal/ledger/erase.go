@@ -68,7 +68,7 @@ func (t *txn) forget(a *appEntry, e erasure) error {
 	if _, err := t.exec(`/* ledger.forget */ DELETE FROM mp_sessions WHERE user_no = ?`, e.user); err != nil {
 		return err
 	}
-	t.emit(hongyan.EventUserErased, a.app.AppID, func() any { return map[string]any{"openid": e.openid} })
+	t.emit(hongyan.EventUserErased, a.app.AppID, func() any { return hongyan.UserEvent{OpenID: e.openid} })
 	_, err := t.exec(`/* ledger.forget */ INSERT INTO erasures (user_no, app_no, openid, since, next_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_no) DO NOTHING`,
 		e.user, e.app, string(e.openid), e.since, t.now)
 	return err

@@ -69,15 +69,8 @@ func checkData(t *hongyan.Template, s *hongyan.Submission, set *hongyan.AppSetti
 	if len(faults) == 0 {
 		return data, nil, nil
 	}
-	strict := or(s.Validation, set.Validation, hongyan.ValidationNormal) == hongyan.ValidationStrict
-	var fields []hongyan.FieldError
-	for _, f := range faults {
-		if strict || f.Level == hongyan.LevelError {
-			fields = append(fields, hongyan.FieldError{Pointer: f.Pointer, Code: f.Rule, Detail: f.Detail, Repair: f.Repair})
-		}
-	}
-	if len(fields) > 0 {
-		return nil, nil, &hongyan.Error{Code: hongyan.CodeInvalidData, Message: fields[0].Detail, Fields: fields}
+	if err := hongyan.RefusedData(faults, or(s.Validation, set.Validation, hongyan.ValidationNormal)); err != nil {
+		return nil, nil, err
 	}
 	return data, faults, nil
 }
