@@ -61,8 +61,9 @@ func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error
 	c, mine := l.syncs.begin(key)
 	if !mine {
 		<-c.done
-		c.res.Joined = true
-		return c.res, c.err
+		res := c.res // which others read too
+		res.Joined = true
+		return res, c.err
 	}
 	c.res, c.err = l.sendSync(it)
 	l.syncs.end(key, c)
