@@ -169,18 +169,21 @@ func notStarted() error {
 func (l *Ledger) syncMay(it *submitItem) (probe bool, err error) {
 	a := l.appByNo(it.app.no)
 	now := l.Now()
+	var test *hongyan.Pause
 	for _, p := range []*hongyan.Pause{a.paused(hongyan.PauseApp, ""), a.paused(hongyan.PausePath, hongyan.SendPath), a.paused(hongyan.PauseTemplate, it.message.Template)} {
 		switch {
 		case p == nil:
 		case p.Manual() || now.Before(p.ProbeAt):
 			return false, syncPaused(p)
-		case !probe:
-			if probe = l.lane.Probe != nil && l.lane.Probe(it.app.app.AppID, true); !probe {
-				return false, syncPaused(p)
-			}
+		case test == nil:
+			test = p
 		}
 	}
-	return probe, nil
+	// Only now: whoever is the one must be stored, or say that it is over.
+	if test == nil || l.lane.Probe != nil && l.lane.Probe(it.app.app.AppID, true) {
+		return test != nil, nil
+	}
+	return false, syncPaused(test)
 }
 
 func syncPaused(p *hongyan.Pause) error {

@@ -181,6 +181,15 @@ func syncCases() map[string]func(*Env) {
 			e.Record(j, e.Outcome(hongyan.OutcomeOK))
 			w.want(e.TB, hongyan.StateAccepted, "")
 		},
+		"a pause that is not over, under one that is to be tested": func(e *Env) {
+			e.Lane.Room(1)
+			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseApp, Reason: hongyan.PauseIPNotAllowed, Errcode: 40164, Detail: "invalid ip", ProbeAt: Start}))
+			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseTemplate, Key: OneTime, Reason: hongyan.PauseManual}))
+			wantCode(e.TB, e.sync(Submission("u1")).wait(e.TB).err, hongyan.CodeAppPaused)
+			if e.Lane.probing() {
+				e.TB.Errorf("a message that was not stored still tests the pause: nothing else of the app is claimed")
+			}
+		},
 		"many at once": func(e *Env) {
 			e.Lane.Room(100)
 			var calls []*waiting
@@ -253,6 +262,9 @@ func joinCases() map[string]func(*Env) {
 				if w.wait(e.TB); w.res.Joined && w.res.Message.ID != id {
 					e.TB.Errorf("joined %s, want %s", w.res.Message.ID, id)
 				}
+			}
+			if first.res.Joined {
+				e.TB.Errorf("the first is taken for one of those that joined it")
 			}
 		},
 		"after its end the same is sent again": func(e *Env) {
