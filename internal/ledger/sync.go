@@ -264,7 +264,11 @@ func (l *Ledger) syncWait(res SyncResult, outcome <-chan hongyan.Outcome) SyncRe
 // syncOther waits for the outcome of a message that another process may be sending.
 func (l *Ledger) syncOther(res SyncResult) SyncResult {
 	for end := time.Now().Add(LeaseTime); underWay(res.Message.Status) && time.Now().Before(end); {
-		time.Sleep(syncLook)
+		select {
+		case <-time.After(syncLook):
+		case <-l.over:
+			return res
+		}
 		res = l.syncRead(res)
 	}
 	return res

@@ -316,6 +316,22 @@ func joinCases() map[string]func(*Env) {
 				e.TB.Errorf("the repeat is %s, want %s", got, id)
 			}
 		},
+		"a stop ends the wait for one that is queued": func(e *Env) {
+			_, err := e.Submit(context.Background(), []hongyan.Submission{text("u1", "x")}, ledger.SubmitOptions{Strict: true, Join: &ledger.Joining{Uncertain: repeats}})
+			e.must(err)
+			e.Lane.Room(1)
+			w := e.sync(text("u1", "x"))
+			e.eventually("the place is given back", func() bool { return e.Lane.given() == 1 })
+			e.Stop()
+			select {
+			case <-w.done:
+			case <-time.After(5 * time.Second):
+				e.TB.Errorf("the caller still waits, and asks a database that is closed")
+			}
+			if w.wait(e.TB); w.err != nil || !w.res.Joined || w.res.Message.Status != hongyan.StateQueued {
+				e.TB.Errorf("joined %v, %s, err %v", w.res.Joined, w.res.Message.Status, w.err)
+			}
+		},
 		"queued ones join each other": func(e *Env) {
 			join := ledger.SubmitOptions{Strict: true, Join: &ledger.Joining{Uncertain: repeats}}
 			submit := func(v string) *hongyan.Message {
