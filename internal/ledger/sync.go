@@ -150,6 +150,9 @@ func (l *Ledger) sendSync(it *submitItem) (SyncResult, error) {
 			l.syncOver(it, probe)
 			return l.syncOther(res), nil
 		case err == nil:
+			if it.row == nil { // stored by a commit that was not answered: no sender has it
+				l.syncOver(it, probe)
+			}
 			return l.syncWait(res, outcome), nil
 		}
 		l.syncOver(it, probe)

@@ -197,8 +197,8 @@ func (l *Lane) given() int {
 	return l.back
 }
 
-// probing reports whether a message tests a pause.
-func (l *Lane) probing() bool {
+// Probing reports whether a message tests a pause.
+func (l *Lane) Probing() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.probe

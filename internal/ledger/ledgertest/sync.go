@@ -186,7 +186,7 @@ func syncCases() map[string]func(*Env) {
 			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseApp, Reason: hongyan.PauseIPNotAllowed, Errcode: 40164, Detail: "invalid ip", ProbeAt: Start}))
 			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseTemplate, Key: OneTime, Reason: hongyan.PauseManual}))
 			wantCode(e.TB, e.sync(Submission("u1")).wait(e.TB).err, hongyan.CodeAppPaused)
-			if e.Lane.probing() {
+			if e.Lane.Probing() {
 				e.TB.Errorf("a message that was not stored still tests the pause: nothing else of the app is claimed")
 			}
 		},
