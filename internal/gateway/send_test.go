@@ -13,6 +13,7 @@ import (
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/client"
+	"github.com/hongyan-push/hongyan/internal/ledger"
 	"github.com/hongyan-push/hongyan/sandbox"
 )
 
@@ -286,5 +287,29 @@ func TestConcurrent(t *testing.T) {
 	cards := w.cards()
 	if len(cards) != len(users) || strings.Contains(fmt.Sprint(cards), ":2") {
 		t.Errorf("%d users got a card, want %d, each one", len(cards), len(users))
+	}
+}
+
+// TestWithoutSecret: an app without an AppSecret has no access token, and a send that was
+// never made is not answered as if it had been.
+func TestWithoutSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	app, err := w.box.CreateApp(sandbox.AppSpec{})
+	w.must(err)
+	_, err = w.admin.CreateApp(t.Context(), client.AppCreate{AppID: hongyan.AppID(app.AppID), Name: "bare", Settings: hongyan.AppSettings{TokenMode: hongyan.TokenNone}}, client.Options{})
+	w.must(err)
+	_, err = w.admin.UpdateApp(t.Context(), hongyan.AppID(app.AppID), client.AppUpdate{Settings: map[string]any{"token_mode": "stable"}})
+	w.must(err)
+	w.must(w.srv.Ledger().SaveTemplate(t.Context(), hongyan.AppID(app.AppID), ledger.SyncedTemplate{TemplateID: w.tmpl.TemplateID, Kind: hongyan.KindUnknown}, nil))
+	token := w.token(target{w.gateway.url, app.AppID, w.newKey(hongyan.AppID(app.AppID), hongyan.ScopeGateway).Key})
+	if got := w.send(w.gateway, token, w.message("oWithoutSecret_aaaaaaaaaaaaa")); got != "-1" {
+		t.Errorf("answered %s, want -1", got)
+	}
+	for m, err := range w.admin.Messages(t.Context(), client.MessageFilter{App: hongyan.AppID(app.AppID)}) {
+		w.must(err)
+		if m.Status != hongyan.StateFailed || m.Errcode != nil {
+			t.Errorf("the message is %s with the errcode %v, want failed without one", m.Status, *m.Errcode)
+		}
 	}
 }
