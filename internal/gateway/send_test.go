@@ -313,3 +313,20 @@ func TestWithoutSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestPausedForOthers: what WeChat said of other people's openids or of other messages' data
+// is not said of this one.
+func TestPausedForOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := w.token(w.gateway)
+	w.fault(sandbox.FaultSpec{Errcode: new(40003), Count: new(20)})
+	for i := range 20 {
+		if got := w.send(w.gateway, token, w.message(w.user(1))); got != "40003" {
+			t.Fatalf("send %d is answered %s, want 40003", i, got)
+		}
+	}
+	if got := w.send(w.gateway, token, w.message(w.user(1))); got != "45011" {
+		t.Errorf("paused because of others, a good openid is answered %s, want 45011", got)
+	}
+}

@@ -191,7 +191,9 @@ func (l *Ledger) syncMay(it *submitItem) (probe bool, err error) {
 
 func syncPaused(p *hongyan.Pause) error {
 	e := &hongyan.Error{Code: hongyan.CodeAppPaused, Message: "Sending is paused (" + p.Reason + "); the message was not stored.", RetryAfter: time.Minute}
-	if p.Errcode != 0 {
+	// What these two say of is other people's openids and other messages' data.
+	others := p.Reason == hongyan.PauseManyInvalidUsers || p.Reason == hongyan.PauseManyRefused
+	if p.Errcode != 0 && !others {
 		e.WeChat = &hongyan.WeChatError{Errcode: p.Errcode, Errmsg: p.Detail}
 	}
 	return e
