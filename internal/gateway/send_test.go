@@ -330,3 +330,40 @@ func TestPausedForOthers(t *testing.T) {
 		t.Errorf("paused because of others, a good openid is answered %s, want 45011", got)
 	}
 }
+
+// TestTemplateAddedLater: a program that goes on sending a template that is not there yet is
+// told the truth once it is.
+func TestTemplateAddedLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	user := w.user(0)
+	body := w.message(user)
+	body["template_id"] = strings.Repeat("L", 43)
+	for range 4 { // each within six hours of the one before
+		if got := w.send(w.gateway, w.token(w.gateway), body); got != "40037" {
+			t.Fatalf("an unknown template is answered %s", got)
+		}
+		_, err := w.box.Advance(4 * time.Hour)
+		w.must(err)
+	}
+	late, err := w.box.AddTemplate(sandbox.TemplateSpec{AppID: w.app.AppID})
+	w.must(err)
+	_, err = w.box.Tap(sandbox.TapSpec{AppID: w.app.AppID, OpenID: user, TemplateIDs: []string{late.TemplateID}})
+	w.must(err)
+	data := object{}
+	for k, v := range late.Example {
+		data[k] = object{"value": v}
+	}
+	body["template_id"], body["data"] = late.TemplateID, data
+	got := ""
+	for range 2 {
+		if got = w.send(w.gateway, w.token(w.gateway), body); got == "0" {
+			break
+		}
+		_, err := w.box.Advance(4 * time.Hour)
+		w.must(err)
+	}
+	if got != "0" {
+		t.Errorf("eight hours after it was added it is answered %s", got)
+	}
+}

@@ -130,8 +130,12 @@ const syncRest = 6 * time.Hour
 func (g *Gateway) sync(ctx context.Context, app hongyan.AppID, rest time.Duration) {
 	_, _, _ = g.flight.Do(string(app), func() (any, error) {
 		g.mu.Lock()
-		recent := rest > 0 && time.Since(g.synced[app]) < rest
-		g.synced[app] = time.Now()
+		now := g.now()
+		since := now.Sub(g.synced[app])
+		recent := rest > 0 && since >= 0 && since < rest
+		if !recent { // or whoever goes on asking would put it off for ever
+			g.synced[app] = now
+		}
 		g.mu.Unlock()
 		if !recent {
 			g.readTemplates(context.WithoutCancel(ctx), app)
