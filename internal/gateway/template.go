@@ -1,9 +1,13 @@
 package gateway
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,7 +96,7 @@ func (c *call) deleteTemplate() {
 
 // jsonOfForm is a body that is a form as JSON. Numbers stay text but for the list of kids.
 func jsonOfForm(body []byte) []byte {
-	if len(body) == 0 || body[0] == '{' {
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] == '{' {
 		return body
 	}
 	form, err := url.ParseQuery(string(body))
@@ -101,7 +105,10 @@ func jsonOfForm(body []byte) []byte {
 	}
 	out := make(map[string]any)
 	var kids []int
-	for name, values := range form {
+	// The keywords have an order, which kidList[0], kidList[1] … say.
+	names := slices.SortedFunc(maps.Keys(form), func(x, y string) int { return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)) })
+	for _, name := range names {
+		values := form[name]
 		if head, _, _ := strings.Cut(name, "["); head == "kidList" {
 			for _, v := range values {
 				for part := range strings.SplitSeq(strings.Trim(v, "[] "), ",") {
