@@ -63,8 +63,16 @@ type arrival struct {
 func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Lock()
 	r.seen = append(r.seen, arrival{q.Method, q.URL.EscapedPath(), q.Host, q.Header.Clone()})
+	next := r.next
 	r.mu.Unlock()
-	r.next.ServeHTTP(w, q)
+	next.ServeHTTP(w, q)
+}
+
+// instead lets f answer in the sandbox's place.
+func (r *recorder) instead(f http.HandlerFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = f
 }
 
 func (r *recorder) take() []arrival {
