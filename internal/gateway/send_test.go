@@ -367,3 +367,28 @@ func TestTemplateAddedLater(t *testing.T) {
 		t.Errorf("eight hours after it was added it is answered %s", got)
 	}
 }
+
+// TestStop: a send under way when the server stops is answered what WeChat says, though it
+// takes its time.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := url.QueryEscape(w.token(w.gateway))
+	user := w.user(1)
+	called := make(chan struct{})
+	w.upstream.instead(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == sendPath {
+			close(called)
+			time.Sleep(3500 * time.Millisecond)
+		}
+		w.box.ServeHTTP(rw, r)
+	})
+	go func() {
+		<-called
+		w.stop()
+	}()
+	got, err := w.post(w.http, w.gateway.url+sendPath+"?access_token="+token, w.message(user))
+	if err != nil || got != "0" || w.cards()[user] != 1 {
+		t.Errorf("answered %q, %v; %d cards", got, err, w.cards()[user])
+	}
+}

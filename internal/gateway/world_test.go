@@ -43,6 +43,7 @@ type world struct {
 	gateway target
 	key     hongyan.APIKey // of the gateway target, with every right
 	http    *http.Client
+	stop    context.CancelFunc // begins the server's stop
 	// upstream is what stands at WeChat's address: the sandbox, with somebody who takes down
 	// what reaches it.
 	upstream recorder
@@ -102,6 +103,7 @@ func newWorld(t *testing.T, settings hongyan.AppSettings) *world {
 	w.admin, err = client.New(client.Config{BaseURL: w.srv.URL(), APIKey: adminKey})
 	w.must(err)
 	ctx, stop := context.WithCancel(context.Background())
+	w.stop = stop
 	done := make(chan error, 1)
 	go func() { done <- w.srv.Run(ctx) }()
 	t.Cleanup(func() {
