@@ -86,7 +86,11 @@ func (c *call) deleteTemplate() {
 	var b struct {
 		PriTmplID string `json:"priTmplId"`
 	}
-	if errcodeOf(a.Body) == 0 && json.Unmarshal(c.body, &b) == nil && b.PriTmplID != "" {
+	var said struct { // and not an error page
+		Errcode *int `json:"errcode"`
+	}
+	done := json.Unmarshal(a.Body, &said) == nil && said.Errcode != nil && *said.Errcode == 0
+	if done && json.Unmarshal(c.body, &b) == nil && b.PriTmplID != "" {
 		if err := c.g.l.MarkTemplate(c.ctx, c.app, b.PriTmplID, true); err != nil && hongyan.CodeOf(err) != hongyan.CodeTemplateNotFound {
 			c.g.log.ErrorContext(c.ctx, "template not marked gone", "appid", c.app, "template_id", b.PriTmplID, "err", err)
 		}

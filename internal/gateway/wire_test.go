@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -405,5 +406,40 @@ func TestKeywordOrder(t *testing.T) {
 			}
 			w.call("POST", w.gateway.url+"/wxaapi/newtmpl/deltemplate"+q, object{"priTmplId": id})
 		}
+	}
+}
+
+// TestTemplateNotDeleted: an error page in place of WeChat's answer deletes no template here.
+func TestTemplateNotDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := w.token(w.gateway)
+	user := w.user(2)
+	if got := w.send(w.gateway, token, w.message(user)); got != "0" {
+		t.Fatalf("answered %s", got)
+	}
+	for _, page := range []struct {
+		status int
+		text   string
+	}{{502, "<html>bad gateway"}, {200, "<html>maintenance"}, {500, `{"error":"x"}`}} {
+		w.upstream.instead(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(page.status)
+			_, _ = io.WriteString(rw, page.text)
+		})
+		res, err := w.http.Post(w.gateway.url+"/wxaapi/newtmpl/deltemplate?access_token="+url.QueryEscape(token), "application/json", strings.NewReader(`{"priTmplId":"`+w.tmpl.TemplateID+`"}`))
+		w.must(err)
+		_ = res.Body.Close()
+		if res.StatusCode != page.status {
+			t.Errorf("status %d, want %d", res.StatusCode, page.status)
+		}
+		tm, err := w.admin.Template(t.Context(), hongyan.AppID(w.app.AppID), w.tmpl.TemplateID)
+		w.must(err)
+		if !tm.GoneAt.IsZero() {
+			t.Fatalf("after %d %q the template is gone", page.status, page.text)
+		}
+	}
+	w.upstream.instead(w.box.ServeHTTP)
+	if got := w.send(w.gateway, token, w.message(user)); got != "0" {
+		t.Errorf("afterwards a send is answered %s", got)
 	}
 }
