@@ -48,8 +48,10 @@ type syncSend struct {
 // for what it comes to. It is stored as `sending` before WeChat is called, and never queued:
 // what cannot begin within three seconds is not stored (not_started, or app_paused with
 // WeChat's own words), and a refusal that would queue it again fails it. Its submission
-// cannot hold or be scheduled.
-func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error) {
+// cannot hold or be scheduled. That ctx is done does not end the wait: it says that the caller
+// has gone, so that an accepted message is kept for one that says the same, who is most likely
+// the same caller again.
+func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joining) (SyncResult, error) {
 	s.OnNoGrant, s.SendAt, s.OnUncertain = hongyan.OnNoGrantSend, time.Time{}, hongyan.OnUncertainKeep
 	it, err := l.prepare(context.Background(), &s)
 	if err != nil {
@@ -63,10 +65,18 @@ func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error
 		<-c.done
 		res := c.res // which others read too
 		res.Joined = true
+		if ctx.Err() == nil { // and so has been told
+			l.syncs.forget(key, c)
+		}
 		return res, c.err
 	}
 	c.res, c.err = l.sendSync(it)
-	l.syncs.end(key, c)
+	if ctx.Err() != nil && c.err == nil && c.res.Message.Status == hongyan.StateAccepted {
+		time.AfterFunc(join.Uncertain, func() { l.syncs.forget(key, c) })
+	} else {
+		l.syncs.forget(key, c)
+	}
+	close(c.done)
 	return c.res, c.err
 }
 
@@ -118,11 +128,13 @@ func (s *syncCalls) begin(key string) (c *syncCall, mine bool) {
 	return c, true
 }
 
-func (s *syncCalls) end(key string, c *syncCall) {
+// forget lets no more callers join.
+func (s *syncCalls) forget(key string, c *syncCall) {
 	s.mu.Lock()
-	delete(s.m, key)
-	s.mu.Unlock()
-	close(c.done)
+	defer s.mu.Unlock()
+	if s.m[key] == c {
+		delete(s.m, key)
+	}
 }
 
 // sendSync tries until the message is on its way, or its time to begin is over.

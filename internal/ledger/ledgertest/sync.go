@@ -32,11 +32,14 @@ func (w *waiting) wait(t TB) *waiting {
 }
 
 // sync sends a message whose caller waits.
-func (e *Env) sync(s hongyan.Submission) *waiting {
+func (e *Env) sync(s hongyan.Submission) *waiting { return e.syncFor(context.Background(), s) }
+
+// syncFor is sync for a caller who has gone when ctx is done.
+func (e *Env) syncFor(ctx context.Context, s hongyan.Submission) *waiting {
 	w := &waiting{done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		w.res, w.err = e.SendSync(s, ledger.Joining{Uncertain: repeats})
+		w.res, w.err = e.SendSync(ctx, s, ledger.Joining{Uncertain: repeats})
 	}()
 	return w
 }
@@ -314,6 +317,24 @@ func joinCases() map[string]func(*Env) {
 			again := e.sync(text("u1", "x"))
 			if got := again.want(e.TB, hongyan.StateUncertain, hongyan.CodeWeChatUnclear); got != id {
 				e.TB.Errorf("the repeat is %s, want %s", got, id)
+			}
+		},
+		"what a caller who has gone did not hear is kept for the next": func(e *Env) {
+			e.Lane.Room(2)
+			ctx, leave := context.WithCancel(context.Background())
+			first := e.syncFor(ctx, text("u1", "x"))
+			j := e.handed()
+			leave()
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			id := first.want(e.TB, hongyan.StateAccepted, "")
+			again := e.sync(text("u1", "x"))
+			if got := again.want(e.TB, hongyan.StateAccepted, ""); got != id || !again.res.Joined {
+				e.TB.Errorf("the repeat is %s (joined: %v), want %s", got, again.res.Joined, id)
+			}
+			third := e.sync(text("u1", "x")) // that was heard
+			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK))
+			if got := third.want(e.TB, hongyan.StateAccepted, ""); got == id || third.res.Joined {
+				e.TB.Errorf("what was heard is answered once more")
 			}
 		},
 		"a stop ends the wait for one that is queued": func(e *Env) {
