@@ -61,7 +61,7 @@ func (o Outcome) Answered() bool {
 	switch o.Class {
 	case OutcomeUnsent, OutcomeUnclear, OutcomeExpired, OutcomeGiveBack, "":
 		return false
-	case OutcomeToken:
+	case OutcomeToken, OutcomeAccount: // of which the token source may have said it alone
 		return o.Errcode != 0
 	}
 	return true

@@ -25,6 +25,14 @@ func TestNoCredentialInClearText(t *testing.T) {
 		"token":        func() error { _, err := c.GetAccessToken(t.Context(), "wx1", credential); return err },
 		"login":        func() error { _, err := c.Code2Session(t.Context(), "wx1", credential, "code"); return err },
 		"templates":    func() error { _, err := c.GetTemplateList(t.Context(), credential); return err },
+		"relay": func() error {
+			_, err := c.Relay(t.Context(), RelayRequest{Method: "GET", Path: "/cgi-bin/get_api_domain_ip", AccessToken: credential})
+			return err
+		},
+		"relay with a secret": func() error {
+			_, err := c.Relay(t.Context(), RelayRequest{Method: "POST", Path: "/cgi-bin/clear_quota/v2", Query: "appsecret=" + credential, Secrets: []string{credential}})
+			return err
+		},
 	}
 	for name, call := range calls {
 		err := call()

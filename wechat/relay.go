@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -26,7 +27,8 @@ type RelayRequest struct {
 	Body        []byte
 	// AccessToken is added to the query; empty for calls without one.
 	AccessToken string
-	// Secrets are cut from errors, as the token is.
+	// Secrets are the credentials in Query and Body: kept from clear text and cut from errors, as
+	// the token is.
 	Secrets []string
 }
 
@@ -52,7 +54,7 @@ func (c *Client) Relay(ctx context.Context, r RelayRequest) (RelayAnswer, error)
 	fail := func(kind Kind, err error) (RelayAnswer, error) {
 		return RelayAnswer{}, &TransportError{Kind: kind, Path: r.Path, Err: scrubError(err, secrets)}
 	}
-	if c.clearText && r.AccessToken != "" {
+	if c.clearText && slices.ContainsFunc(secrets, func(s string) bool { return s != "" }) {
 		return fail(Unsent, errClearText)
 	}
 	ctx, cancel := context.WithTimeout(ctx, RelayTimeout)

@@ -53,6 +53,7 @@ type Gateway struct {
 	routes   map[string]route
 	requests *prometheus.CounterVec
 
+	recent recent
 	flight singleflight.Group // of template lists
 	mu     sync.Mutex
 	given  map[string]givenToken       // by key: the real token it was given last
@@ -218,8 +219,8 @@ func (c *call) heard() bool {
 	if http.NewResponseController(c.w).Flush() != nil || c.ctx.Err() != nil {
 		return false
 	}
-	conn, ok := c.ctx.Value(connKey{}).(net.Conn)
-	return !ok || !gone(conn)
+	conn := c.conn()
+	return conn == nil || !gone(conn)
 }
 
 // answer writes a body of JSON. The HTTP status is 200 whatever it says, as WeChat's is.

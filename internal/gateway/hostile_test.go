@@ -267,3 +267,57 @@ func (h *hostile) bodies(token string) {
 	h.request("POST", listed+q, strings.Repeat("x", 11<<20))
 	h.request("GET", "/cgi-bin/token?appid="+strings.Repeat("x", 60_000), "")
 }
+
+// TestCredentialsStay: whatever an answer of WeChat's looks like, the real token and secret in
+// it do not come through.
+func TestCredentialsStay(t *testing.T) {
+	t.Parallel()
+	const path = "/cgi-bin/getcallbackip"
+	w := newWorld(t, hongyan.AppSettings{GatewayRelay: []string{path}})
+	token := url.QueryEscape(w.token(w.gateway))
+	type answer struct {
+		status            int
+		contentType, text string
+	}
+	answers, real := make(chan answer, 1), make(chan string, 1)
+	w.upstream.instead(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != path && r.URL.Path != "/cgi-bin/clear_quota/v2" {
+			w.box.ServeHTTP(rw, r)
+			return
+		}
+		answer, secret := <-answers, r.URL.Query().Get("access_token")+r.URL.Query().Get("appsecret")
+		rw.Header().Set("Content-Type", answer.contentType)
+		rw.WriteHeader(answer.status)
+		_, _ = io.WriteString(rw, strings.ReplaceAll(answer.text, "TOKEN", secret))
+		real <- secret
+	})
+	for _, a := range []answer{
+		{200, "application/json", `{"errcode":0,"url":"/x?access_token=TOKEN&a=b"}`},
+		{200, "application/json", `{"errcode":0,"url":"/x?access_token\u003dTOKEN\u0026a=b"}`},
+		{200, "application/json", `{"errcode":0,"invalid":"TOKEN"}`},
+		{200, "text/html", `<a href="/x?access_token=TOKEN">`},
+		{302, "text/html", `<a href="https://elsewhere.example/x?access_token=TOKEN">moved</a>`},
+		{502, "text/plain", `GET /x?a=b&access_token=TOKEN: connection refused`},
+	} {
+		for _, call := range []func() (*http.Response, error){
+			func() (*http.Response, error) { return w.http.Get(w.gateway.url + path + "?access_token=" + token) },
+			func() (*http.Response, error) {
+				return w.http.Post(w.gateway.url+"/cgi-bin/clear_quota/v2?"+url.Values{"appid": {w.app.AppID}, "appsecret": {w.key.Key}}.Encode(), "", nil)
+			},
+		} {
+			answers <- a
+			res, err := call()
+			w.must(err)
+			body, err := io.ReadAll(res.Body)
+			w.must(err)
+			_ = res.Body.Close()
+			secret := <-real
+			if secret == "" || strings.Contains(string(body), secret) {
+				t.Errorf("%d %s %s: the answer holds %q: %s", a.status, a.contentType, a.text, secret, body)
+			}
+			if res.StatusCode != a.status {
+				t.Errorf("status %d, want %d", res.StatusCode, a.status)
+			}
+		}
+	}
+}

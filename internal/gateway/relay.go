@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
@@ -37,7 +38,7 @@ func (c *call) pass() {
 	}
 }
 
-// reply hands WeChat's answer on. Where it repeats a credential, that is cut out.
+// reply hands WeChat's answer on, without credentials.
 func (c *call) reply(a wechat.RelayAnswer) {
 	if a.Status != http.StatusOK {
 		c.w.Header().Set("Content-Type", a.ContentType)
@@ -52,11 +53,11 @@ func (c *call) reply(a wechat.RelayAnswer) {
 		_, _ = c.w.Write(a.Body)
 		return
 	}
-	c.answer(errcodeOf(a.Body), credentials.ReplaceAll(a.Body, []byte("$1=redacted")))
+	c.answer(errcodeOf(a.Body), credentials.ReplaceAll(a.Body, []byte("${1}redacted")))
 }
 
 // credentials are what a URL in an answer can hold: rid/get shows the URL of an earlier call.
-var credentials = regexp.MustCompile(`\b(access_token|secret|appsecret|js_code)=[^&"\\\s]+`)
+var credentials = regexp.MustCompile(`(\b(?:access_token|secret|appsecret|js_code)(?:=|\\u003[dD]|%3[dD]))[^&"%\\\s]+`)
 
 // ask calls WeChat with the real token, once more with another if that one is refused: then
 // nothing was done. false: it has answered.
@@ -88,6 +89,12 @@ func (c *call) exchange(r wechat.RelayRequest) (wechat.RelayAnswer, bool) {
 	var transport *wechat.TransportError
 	switch {
 	case err == nil:
+		// Error pages, of WeChat or of what stands before it, repeat the URL they were asked for.
+		for _, secret := range append(r.Secrets, r.AccessToken) {
+			if secret != "" {
+				a.Body = bytes.ReplaceAll(a.Body, []byte(secret), []byte("redacted"))
+			}
+		}
 		return a, true
 	case errors.As(err, &transport) && transport.Kind == wechat.Unclear:
 		c.g.log.WarnContext(c.ctx, "WeChat gave no clear answer to a relayed call", "appid", c.app, "path", c.label, "err", err)

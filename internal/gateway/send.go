@@ -37,6 +37,9 @@ func (c *call) send() {
 		c.refuse(wechat.ErrcodeInvalidCredential, "")
 		return
 	}
+	if c.repeats() {
+		return
+	}
 	join := ledger.Joining{Uncertain: app.Settings.GatewayRepeat()}
 	do := c.sync
 	if app.Settings.GatewayMode == hongyan.GatewayQueue {
@@ -106,13 +109,12 @@ func (c *call) sync(s hongyan.Submission, join ledger.Joining) error {
 		return err
 	}
 	m := &res.Message
-	c.w.Header().Set("X-Hongyan-Message", string(m.ID))
 	switch m.Status {
 	case hongyan.StateAccepted, hongyan.StateDelivered, hongyan.StateUndelivered:
 		msgid, _ := strconv.ParseInt(m.MsgID, 10, 64)
-		c.ok(sent{0, "ok", msgid})
-		res.Heard(c.heard())
+		res.Heard(c.took(m.ID, sent{0, "ok", msgid}))
 	case hongyan.StateFailed, hongyan.StateCanceled, hongyan.StateExpired:
+		c.said(m.ID)
 		if m.Errcode == nil { // it never got as far as WeChat
 			c.because("%s", m.Reason)
 			c.refuse(wechat.ErrcodeSystemBusy, "")
@@ -139,13 +141,24 @@ func (c *call) queue(s hongyan.Submission, join ledger.Joining) error {
 		return err
 	}
 	m := rs[0].Message
-	c.w.Header().Set("X-Hongyan-Message", string(m.ID))
 	if m.Duplicate && m.Status == hongyan.StateUncertain {
 		c.close()
 	}
-	c.ok(status{0, "ok"})
+	rs[0].Heard(c.took(m.ID, status{0, "ok"}))
 	return nil
 }
+
+// took answers that a message was taken, and reports whether somebody was there to hear it.
+func (c *call) took(id hongyan.MessageID, v any) (heard bool) {
+	body := encode(v)
+	c.remember(id, body)
+	c.said(id)
+	c.answer(0, body)
+	return c.heard()
+}
+
+// said names the message that an answer is about.
+func (c *call) said(id hongyan.MessageID) { c.w.Header().Set("X-Hongyan-Message", string(id)) }
 
 // refused answers for a message of which nothing was stored, in the words that WeChat has for
 // the fault.

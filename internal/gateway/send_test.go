@@ -13,6 +13,7 @@ import (
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/client"
+	"github.com/hongyan-push/hongyan/internal/ledger"
 	"github.com/hongyan-push/hongyan/sandbox"
 )
 
@@ -286,5 +287,108 @@ func TestConcurrent(t *testing.T) {
 	cards := w.cards()
 	if len(cards) != len(users) || strings.Contains(fmt.Sprint(cards), ":2") {
 		t.Errorf("%d users got a card, want %d, each one", len(cards), len(users))
+	}
+}
+
+// TestWithoutSecret: an app without an AppSecret has no access token, and a send that was
+// never made is not answered as if it had been.
+func TestWithoutSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	app, err := w.box.CreateApp(sandbox.AppSpec{})
+	w.must(err)
+	_, err = w.admin.CreateApp(t.Context(), client.AppCreate{AppID: hongyan.AppID(app.AppID), Name: "bare", Settings: hongyan.AppSettings{TokenMode: hongyan.TokenNone}}, client.Options{})
+	w.must(err)
+	_, err = w.admin.UpdateApp(t.Context(), hongyan.AppID(app.AppID), client.AppUpdate{Settings: map[string]any{"token_mode": "stable"}})
+	w.must(err)
+	w.must(w.srv.Ledger().SaveTemplate(t.Context(), hongyan.AppID(app.AppID), ledger.SyncedTemplate{TemplateID: w.tmpl.TemplateID, Kind: hongyan.KindUnknown}, nil))
+	token := w.token(target{w.gateway.url, app.AppID, w.newKey(hongyan.AppID(app.AppID), hongyan.ScopeGateway).Key})
+	if got := w.send(w.gateway, token, w.message("oWithoutSecret_aaaaaaaaaaaaa")); got != "-1" {
+		t.Errorf("answered %s, want -1", got)
+	}
+	for m, err := range w.admin.Messages(t.Context(), client.MessageFilter{App: hongyan.AppID(app.AppID)}) {
+		w.must(err)
+		if m.Status != hongyan.StateFailed || m.Errcode != nil {
+			t.Errorf("the message is %s with the errcode %v, want failed without one", m.Status, *m.Errcode)
+		}
+	}
+}
+
+// TestPausedForOthers: what WeChat said of other people's openids or of other messages' data
+// is not said of this one.
+func TestPausedForOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := w.token(w.gateway)
+	w.fault(sandbox.FaultSpec{Errcode: new(40003), Count: new(20)})
+	for i := range 20 {
+		if got := w.send(w.gateway, token, w.message(w.user(1))); got != "40003" {
+			t.Fatalf("send %d is answered %s, want 40003", i, got)
+		}
+	}
+	if got := w.send(w.gateway, token, w.message(w.user(1))); got != "45011" {
+		t.Errorf("paused because of others, a good openid is answered %s, want 45011", got)
+	}
+}
+
+// TestTemplateAddedLater: a program that goes on sending a template that is not there yet is
+// told the truth once it is.
+func TestTemplateAddedLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	user := w.user(0)
+	body := w.message(user)
+	body["template_id"] = strings.Repeat("L", 43)
+	for range 4 { // each within six hours of the one before
+		if got := w.send(w.gateway, w.token(w.gateway), body); got != "40037" {
+			t.Fatalf("an unknown template is answered %s", got)
+		}
+		_, err := w.box.Advance(4 * time.Hour)
+		w.must(err)
+	}
+	late, err := w.box.AddTemplate(sandbox.TemplateSpec{AppID: w.app.AppID})
+	w.must(err)
+	_, err = w.box.Tap(sandbox.TapSpec{AppID: w.app.AppID, OpenID: user, TemplateIDs: []string{late.TemplateID}})
+	w.must(err)
+	data := object{}
+	for k, v := range late.Example {
+		data[k] = object{"value": v}
+	}
+	body["template_id"], body["data"] = late.TemplateID, data
+	got := ""
+	for range 2 {
+		if got = w.send(w.gateway, w.token(w.gateway), body); got == "0" {
+			break
+		}
+		_, err := w.box.Advance(4 * time.Hour)
+		w.must(err)
+	}
+	if got != "0" {
+		t.Errorf("eight hours after it was added it is answered %s", got)
+	}
+}
+
+// TestStop: a send under way when the server stops is answered what WeChat says, though it
+// takes its time.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := url.QueryEscape(w.token(w.gateway))
+	user := w.user(1)
+	called := make(chan struct{})
+	w.upstream.instead(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == sendPath {
+			close(called)
+			time.Sleep(3500 * time.Millisecond)
+		}
+		w.box.ServeHTTP(rw, r)
+	})
+	go func() {
+		<-called
+		w.stop()
+	}()
+	got, err := w.post(w.http, w.gateway.url+sendPath+"?access_token="+token, w.message(user))
+	if err != nil || got != "0" || w.cards()[user] != 1 {
+		t.Errorf("answered %q, %v; %d cards", got, err, w.cards()[user])
 	}
 }

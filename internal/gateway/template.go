@@ -1,9 +1,13 @@
 package gateway
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +86,11 @@ func (c *call) deleteTemplate() {
 	var b struct {
 		PriTmplID string `json:"priTmplId"`
 	}
-	if errcodeOf(a.Body) == 0 && json.Unmarshal(c.body, &b) == nil && b.PriTmplID != "" {
+	var said struct { // and not an error page
+		Errcode *int `json:"errcode"`
+	}
+	done := json.Unmarshal(a.Body, &said) == nil && said.Errcode != nil && *said.Errcode == 0
+	if done && json.Unmarshal(c.body, &b) == nil && b.PriTmplID != "" {
 		if err := c.g.l.MarkTemplate(c.ctx, c.app, b.PriTmplID, true); err != nil && hongyan.CodeOf(err) != hongyan.CodeTemplateNotFound {
 			c.g.log.ErrorContext(c.ctx, "template not marked gone", "appid", c.app, "template_id", b.PriTmplID, "err", err)
 		}
@@ -92,7 +100,7 @@ func (c *call) deleteTemplate() {
 
 // jsonOfForm is a body that is a form as JSON. Numbers stay text but for the list of kids.
 func jsonOfForm(body []byte) []byte {
-	if len(body) == 0 || body[0] == '{' {
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] == '{' {
 		return body
 	}
 	form, err := url.ParseQuery(string(body))
@@ -101,7 +109,10 @@ func jsonOfForm(body []byte) []byte {
 	}
 	out := make(map[string]any)
 	var kids []int
-	for name, values := range form {
+	// The keywords have an order, which kidList[0], kidList[1] … say.
+	names := slices.SortedFunc(maps.Keys(form), func(x, y string) int { return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)) })
+	for _, name := range names {
+		values := form[name]
 		if head, _, _ := strings.Cut(name, "["); head == "kidList" {
 			for _, v := range values {
 				for part := range strings.SplitSeq(strings.Trim(v, "[] "), ",") {
@@ -130,8 +141,12 @@ const syncRest = 6 * time.Hour
 func (g *Gateway) sync(ctx context.Context, app hongyan.AppID, rest time.Duration) {
 	_, _, _ = g.flight.Do(string(app), func() (any, error) {
 		g.mu.Lock()
-		recent := rest > 0 && time.Since(g.synced[app]) < rest
-		g.synced[app] = time.Now()
+		now := g.now()
+		since := now.Sub(g.synced[app])
+		recent := rest > 0 && since >= 0 && since < rest
+		if !recent { // or whoever goes on asking would put it off for ever
+			g.synced[app] = now
+		}
 		g.mu.Unlock()
 		if !recent {
 			g.readTemplates(context.WithoutCancel(ctx), app)

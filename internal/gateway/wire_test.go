@@ -3,10 +3,12 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -369,5 +371,75 @@ func TestTolerance(t *testing.T) {
 	}
 	if out := post("/wxaapi/newtmpl/deltemplate", "application/json", `{"priTmplId":"`+id+`"}`); out["errcode"] != 0.0 {
 		t.Errorf("deltemplate: %v", out)
+	}
+}
+
+// TestKeywordOrder: a form's keywords come in the order of their numbers, and white space
+// before an object does not make a form of it.
+func TestKeywordOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	q := "?access_token=" + url.QueryEscape(w.token(w.gateway))
+	for _, c := range []struct {
+		body string
+		want []string
+	}{
+		{"tid=1458&kidList[0]=5&kidList[1]=3&kidList[2]=2&sceneDesc=x", []string{"5", "3", "2"}},
+		{"kidList[2]=2&sceneDesc=x&kidList[1]=5&kidList[0]=3&tid=1458", []string{"3", "5", "2"}},
+		{"tid=1458&kidList[]=2&kidList[]=5&kidList[]=3&sceneDesc=x", []string{"2", "5", "3"}},
+		{"\n {\"tid\":\"1458\",\"kidList\":[3,2,5],\"sceneDesc\":\"x\"}", []string{"3", "2", "5"}},
+	} {
+		for range 8 {
+			out := w.call("POST", w.gateway.url+"/wxaapi/newtmpl/addtemplate"+q, c.body)
+			id, _ := out["priTmplId"].(string)
+			if id == "" {
+				t.Fatalf("%q is answered %v", c.body, out)
+			}
+			tmpl, err := w.admin.Template(t.Context(), hongyan.AppID(w.app.AppID), id)
+			w.must(err)
+			var got []string
+			for _, k := range tmpl.Keywords {
+				got = append(got, strings.TrimLeft(k.Key, "abcdefghijklmnopqrstuvwxyz_"))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%q: the keywords are %v, want %v", c.body, got, c.want)
+			}
+			w.call("POST", w.gateway.url+"/wxaapi/newtmpl/deltemplate"+q, object{"priTmplId": id})
+		}
+	}
+}
+
+// TestTemplateNotDeleted: an error page in place of WeChat's answer deletes no template here.
+func TestTemplateNotDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := w.token(w.gateway)
+	user := w.user(2)
+	if got := w.send(w.gateway, token, w.message(user)); got != "0" {
+		t.Fatalf("answered %s", got)
+	}
+	for _, page := range []struct {
+		status int
+		text   string
+	}{{502, "<html>bad gateway"}, {200, "<html>maintenance"}, {500, `{"error":"x"}`}} {
+		w.upstream.instead(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(page.status)
+			_, _ = io.WriteString(rw, page.text)
+		})
+		res, err := w.http.Post(w.gateway.url+"/wxaapi/newtmpl/deltemplate?access_token="+url.QueryEscape(token), "application/json", strings.NewReader(`{"priTmplId":"`+w.tmpl.TemplateID+`"}`))
+		w.must(err)
+		_ = res.Body.Close()
+		if res.StatusCode != page.status {
+			t.Errorf("status %d, want %d", res.StatusCode, page.status)
+		}
+		tm, err := w.admin.Template(t.Context(), hongyan.AppID(w.app.AppID), w.tmpl.TemplateID)
+		w.must(err)
+		if !tm.GoneAt.IsZero() {
+			t.Fatalf("after %d %q the template is gone", page.status, page.text)
+		}
+	}
+	w.upstream.instead(w.box.ServeHTTP)
+	if got := w.send(w.gateway, token, w.message(user)); got != "0" {
+		t.Errorf("afterwards a send is answered %s", got)
 	}
 }

@@ -43,6 +43,7 @@ type world struct {
 	gateway target
 	key     hongyan.APIKey // of the gateway target, with every right
 	http    *http.Client
+	stop    context.CancelFunc // begins the server's stop
 	// upstream is what stands at WeChat's address: the sandbox, with somebody who takes down
 	// what reaches it.
 	upstream recorder
@@ -63,8 +64,16 @@ type arrival struct {
 func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Lock()
 	r.seen = append(r.seen, arrival{q.Method, q.URL.EscapedPath(), q.Host, q.Header.Clone()})
+	next := r.next
 	r.mu.Unlock()
-	r.next.ServeHTTP(w, q)
+	next.ServeHTTP(w, q)
+}
+
+// instead lets f answer in the sandbox's place.
+func (r *recorder) instead(f http.HandlerFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = f
 }
 
 func (r *recorder) take() []arrival {
@@ -94,6 +103,7 @@ func newWorld(t *testing.T, settings hongyan.AppSettings) *world {
 	w.admin, err = client.New(client.Config{BaseURL: w.srv.URL(), APIKey: adminKey})
 	w.must(err)
 	ctx, stop := context.WithCancel(context.Background())
+	w.stop = stop
 	done := make(chan error, 1)
 	go func() { done <- w.srv.Run(ctx) }()
 	t.Cleanup(func() {

@@ -99,6 +99,34 @@ func (t *txn) rememberUnheard(batch []*result) error {
 	return t.insertRows(`/* ledger.rememberUnheard */ INSERT INTO dedup_keys`, dedupColumns, rows, t.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
 }
 
+// hearingOf keeps a stored message that nobody heard of, and lets one go of which somebody
+// has heard now.
+func (l *Ledger) hearingOf(it *submitItem) func(heard bool) {
+	app, key := it.app.no, it.twinKey().unheard()
+	if it.result.Message.Duplicate {
+		if it.unheard == "" {
+			return func(bool) {} // the first's caller will say
+		}
+		return func(heard bool) {
+			if heard {
+				l.forgetUnheard(app, key)
+			}
+		}
+	}
+	seq, until := it.row.seq, ms(l.Now().Add(it.join.Uncertain))
+	return func(heard bool) {
+		if heard {
+			return
+		}
+		err := l.write(context.Background(), "remember what was not heard", func(t *txn) error {
+			return t.insertRows(`/* ledger.rememberUnheard */ INSERT INTO dedup_keys`, dedupColumns, [][]any{{app, key, seq, until}}, t.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
+		})
+		if err != nil {
+			l.log.Error("a repeat will be sent as a message of its own", "err", err)
+		}
+	}
+}
+
 // findUnheard looks for messages that WeChat has and of which nobody heard.
 func (b *submitBatch) findUnheard(wanted map[twinKey]time.Duration) error {
 	byApp, says := make(map[int64][]any), make(map[string]twinKey)

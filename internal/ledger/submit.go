@@ -26,6 +26,9 @@ type SubmitOptions struct {
 type SubmitResult struct {
 	Message *hongyan.Message
 	Err     error
+	// Heard, with Join, is to be told whether the caller got the answer, once it was written.
+	// Of what nobody heard a repeat is answered with this message.
+	Heard func(bool)
 }
 
 // submitOp is one call of Submit on its way through the committer.
@@ -111,6 +114,9 @@ func (l *Ledger) Submit(ctx context.Context, subs []hongyan.Submission, opt Subm
 	}
 	for _, item := range op.items {
 		out[item.place] = item.result
+		if item.join != nil && item.result.Err == nil {
+			out[item.place].Heard = l.hearingOf(item)
+		}
 	}
 	return out, nil
 }

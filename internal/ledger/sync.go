@@ -173,6 +173,9 @@ func (l *Ledger) sendSync(it *submitItem) (SyncResult, error) {
 			l.syncOver(it, probe)
 			return l.syncOther(it, res), nil
 		case err == nil:
+			if it.row == nil { // stored by a commit that was not answered: no sender has it
+				l.syncOver(it, probe)
+			}
 			return l.syncWait(res, outcome), nil
 		}
 		l.syncOver(it, probe)
@@ -192,23 +195,28 @@ func notStarted() error {
 func (l *Ledger) syncMay(it *submitItem) (probe bool, err error) {
 	a := l.appByNo(it.app.no)
 	now := l.Now()
+	var test *hongyan.Pause
 	for _, p := range []*hongyan.Pause{a.paused(hongyan.PauseApp, ""), a.paused(hongyan.PausePath, hongyan.SendPath), a.paused(hongyan.PauseTemplate, it.message.Template)} {
 		switch {
 		case p == nil:
 		case p.Manual() || now.Before(p.ProbeAt):
 			return false, syncPaused(p)
-		case !probe:
-			if probe = l.lane.Probe != nil && l.lane.Probe(it.app.app.AppID, true); !probe {
-				return false, syncPaused(p)
-			}
+		case test == nil:
+			test = p
 		}
 	}
-	return probe, nil
+	// Only now: whoever is the one must be stored, or say that it is over.
+	if test == nil || l.lane.Probe != nil && l.lane.Probe(it.app.app.AppID, true) {
+		return test != nil, nil
+	}
+	return false, syncPaused(test)
 }
 
 func syncPaused(p *hongyan.Pause) error {
 	e := &hongyan.Error{Code: hongyan.CodeAppPaused, Message: "Sending is paused (" + p.Reason + "); the message was not stored.", RetryAfter: time.Minute}
-	if p.Errcode != 0 {
+	// What these two say of is other people's openids and other messages' data.
+	others := p.Reason == hongyan.PauseManyInvalidUsers || p.Reason == hongyan.PauseManyRefused
+	if p.Errcode != 0 && !others {
 		e.WeChat = &hongyan.WeChatError{Errcode: p.Errcode, Errmsg: p.Detail}
 	}
 	return e
@@ -292,7 +300,11 @@ func (l *Ledger) syncOther(it *submitItem, res SyncResult) SyncResult {
 		}
 	}
 	for end := time.Now().Add(LeaseTime); underWay(res.Message.Status) && time.Now().Before(end); {
-		time.Sleep(syncLook)
+		select {
+		case <-time.After(syncLook):
+		case <-l.over:
+			return res
+		}
 		res = l.syncRead(res)
 	}
 	return res

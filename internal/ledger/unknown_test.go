@@ -65,6 +65,65 @@ func TestUnknownCommit(t *testing.T) {
 	}
 }
 
+// TestUnknownCommitSync is the same for a message whose caller waits and that tests a pause:
+// nobody sends it, the caller hears so, and the place and the test are free again.
+func TestUnknownCommitSync(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string][]cutAt{
+		"it happened": {{commit, true}},
+		"it did not":  {{commit, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := ledgertest.Postgres(t)
+			cut := startCutter(t, db.Config.DB)
+			db.Config.DB = cut.url
+			e := ledgertest.Open(t, db, hongyan.AppSettings{})
+			defer e.Stop() // before the cutter
+			e.Exact("u1", ledgertest.OneTime, 1)
+			if err := e.Pause(context.Background(), ledgertest.App, hongyan.Pause{Scope: hongyan.PauseApp, Reason: hongyan.PauseIPNotAllowed, Errcode: 40164, ProbeAt: ledgertest.Start}); err != nil {
+				t.Fatal(err)
+			}
+			e.Lane.Room(1)
+			cut.arm(at)
+			var res ledger.SyncResult
+			var err error
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				res, err = e.SendSync(ledgertest.Submission("u1"), ledger.Joining{Uncertain: time.Minute})
+			}()
+			want, reason, free := hongyan.StateFailed, hongyan.CodeNotStarted, 1
+			if !at[0].forward {
+				want, reason, free = hongyan.StateAccepted, "", 0
+				var jobs []*ledger.Job
+				for end := time.Now().Add(10 * time.Second); len(jobs) == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+					jobs = e.Lane.Jobs()
+				}
+				if len(jobs) != 1 || !jobs[0].Probe() {
+					t.Fatalf("jobs: %+v", jobs)
+				}
+				e.Record(jobs[0], e.Outcome(hongyan.OutcomeOK))
+			}
+			<-done
+			if err != nil || res.Message.Status != want || res.Message.Reason != reason || res.Joined {
+				t.Errorf("it is %s (%q), joined: %v, err: %v", res.Message.Status, res.Message.Reason, res.Joined, err)
+			}
+			e.WantState(res.Message.ID, want, reason)
+			if want == hongyan.StateFailed && e.Lane.Probing() {
+				t.Error("the message that nobody sends still tests the pause")
+			}
+			if jobs := e.Lane.Jobs(); len(jobs) != 0 {
+				t.Errorf("a sender has it too: %+v", jobs)
+			}
+			if got := e.Lane.Free(); got != free {
+				t.Errorf("%d places are free, want %d", got, free)
+			}
+			e.WantIdle()
+		})
+	}
+}
+
 // cutter stands between the ledger and PostgreSQL and cuts connections where it is told to.
 type cutter struct {
 	url  string

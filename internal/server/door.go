@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hongyan-push/hongyan/internal/gateway"
+	"github.com/hongyan-push/hongyan/internal/ledger"
 )
 
 // door is a listener and what it lets through.
@@ -82,13 +83,18 @@ func (s *Server) serve(api, sdks http.Handler, log *slog.Logger) {
 }
 
 // shut lets nothing new in and waits for what is inside. Requests that wait for a message's
-// result would hold the stop up; they are cut after a moment.
+// result would hold the stop up; they are cut after a moment. Not so a send through the
+// gateway: its call is awaited anyway, and an SDK that got no answer would make it again.
 func (s *Server) shut(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, min(2*time.Second, s.cfg.StopTimeout))
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, d := range s.doors {
+		most := 2 * time.Second
+		if d == s.sdks {
+			most = ledger.CallTimeout + time.Second
+		}
 		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, min(most, s.cfg.StopTimeout))
+			defer cancel()
 			if err := d.http.Shutdown(ctx); err != nil {
 				_ = d.http.Close()
 			}

@@ -151,6 +151,7 @@ type Lane struct {
 	jobs   []*ledger.Job
 	put    int // delivered so far
 	done   int // settled so far
+	back   int // released so far
 	probe  bool
 }
 
@@ -189,6 +190,20 @@ func (l *Lane) settled() int {
 	return l.done
 }
 
+// given is how many places were given back so far.
+func (l *Lane) given() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.back
+}
+
+// Probing reports whether a message tests a pause.
+func (l *Lane) Probing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.probe
+}
+
 // wait returns once n jobs are settled in all; false after a while.
 func (l *Lane) wait(n int, most time.Duration) bool {
 	late := time.AfterFunc(most, func() { l.mu.Lock(); defer l.mu.Unlock(); l.cond.Broadcast() })
@@ -217,6 +232,7 @@ func (l *Lane) ledger() ledger.Lane {
 			defer l.mu.Unlock()
 			l.room += n
 			l.places -= n
+			l.back += n
 		},
 		Deliver: func(jobs []*ledger.Job) {
 			l.mu.Lock()

@@ -192,6 +192,15 @@ func syncCases() map[string]func(*Env) {
 			e.Record(j, e.Outcome(hongyan.OutcomeOK))
 			w.want(e.TB, hongyan.StateAccepted, "")
 		},
+		"a pause that is not over, under one that is to be tested": func(e *Env) {
+			e.Lane.Room(1)
+			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseApp, Reason: hongyan.PauseIPNotAllowed, Errcode: 40164, Detail: "invalid ip", ProbeAt: Start}))
+			e.must(e.Pause(context.Background(), App, hongyan.Pause{Scope: hongyan.PauseTemplate, Key: OneTime, Reason: hongyan.PauseManual}))
+			wantCode(e.TB, e.sync(Submission("u1")).wait(e.TB).err, hongyan.CodeAppPaused)
+			if e.Lane.Probing() {
+				e.TB.Errorf("a message that was not stored still tests the pause: nothing else of the app is claimed")
+			}
+		},
 		"many at once": func(e *Env) {
 			e.Lane.Room(100)
 			var calls []*waiting
@@ -259,6 +268,9 @@ func joinCases() map[string]func(*Env) {
 				if got := w.want(e.TB, hongyan.StateAccepted, ""); got != id || !w.res.Joined {
 					e.TB.Errorf("it is %s (joined: %v), want %s", got, w.res.Joined, id)
 				}
+			}
+			if first.res.Joined {
+				e.TB.Errorf("the first is taken for one of those that joined it")
 			}
 		},
 		"after its end the same is sent again": func(e *Env) {
@@ -373,6 +385,24 @@ func joinCases() map[string]func(*Env) {
 			again := e.sync(text("u1", "x"))
 			if got := again.want(e.TB, hongyan.StateUncertain, hongyan.CodeWeChatUnclear); got != id {
 				e.TB.Errorf("the repeat is %s, want %s", got, id)
+			}
+		},
+		"a stop ends the wait for one that is queued": func(e *Env) {
+			s := text("u1", "x")
+			s.OnNoGrant = hongyan.OnNoGrantSend // as the caller's that waits
+			_, err := e.Submit(context.Background(), []hongyan.Submission{s}, ledger.SubmitOptions{Strict: true, Join: &ledger.Joining{Uncertain: repeats}})
+			e.must(err)
+			e.Lane.Room(1)
+			w := e.sync(text("u1", "x"))
+			e.eventually("the place is given back", func() bool { return e.Lane.given() == 1 })
+			e.Stop()
+			select {
+			case <-w.done:
+			case <-time.After(5 * time.Second):
+				e.TB.Errorf("the caller still waits, and asks a database that is closed")
+			}
+			if w.wait(e.TB); w.err != nil || !w.res.Joined || w.res.Message.Status != hongyan.StateQueued {
+				e.TB.Errorf("joined %v, %s, err %v", w.res.Joined, w.res.Message.Status, w.err)
 			}
 		},
 		"queued ones join each other": func(e *Env) {
