@@ -10,7 +10,7 @@ import (
 
 type keyCreate struct {
 	Name   string          `json:"name" minLength:"1" maxLength:"100" doc:"What uses it."`
-	Scopes []hongyan.Scope `json:"scopes" enum:"send,read,manage,token,gateway,sandbox"`
+	Scopes []hongyan.Scope `json:"scopes" enum:"send,read,manage,token,gateway,gateway_templates,gateway_quota,gateway_relay,sandbox"`
 	Apps   []hongyan.AppID `json:"apps,omitempty" doc:"Limit the key to these apps; empty means all."`
 }
 

@@ -104,7 +104,7 @@ type sent struct {
 // sync sends the message now and answers with what WeChat said. The error is one of which
 // nothing was stored.
 func (c *call) sync(s hongyan.Submission, join ledger.Joining) error {
-	res, err := c.g.l.SendSync(s, join)
+	res, err := c.g.l.SendSync(c.ctx, s, join)
 	if err != nil {
 		return err
 	}

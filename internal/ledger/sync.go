@@ -49,8 +49,9 @@ type syncOutcome struct {
 // for what it comes to. It is stored as `sending` before WeChat is called, and never queued:
 // what cannot begin within three seconds is not stored (not_started, or app_paused with
 // WeChat's own words), and a refusal that would queue it again fails it. Its submission
-// cannot hold or be scheduled.
-func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error) {
+// cannot hold or be scheduled. For a caller who has gone (ctx is done) nothing is begun, for that
+// one has perhaps asked another replica since; what has begun goes on.
+func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joining) (SyncResult, error) {
 	s.OnNoGrant, s.SendAt, s.OnUncertain = hongyan.OnNoGrantSend, time.Time{}, hongyan.OnUncertainKeep
 	it, err := l.prepare(context.Background(), &s)
 	if err != nil {
@@ -66,7 +67,7 @@ func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error
 		res.Joined, res.Heard = true, c.hearing.tell
 		return res, c.err
 	}
-	c.res, c.err = l.sendSync(it)
+	c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) })
 	l.syncs.end(key, c)
 	res := c.res
 	res.Heard = c.hearing.tell
@@ -140,6 +141,13 @@ func (l *Ledger) Waiting() (n int) {
 	return n
 }
 
+// alone reports whether nobody has joined the call.
+func (s *syncCalls) alone(c *syncCall) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.callers == 1
+}
+
 func (s *syncCalls) end(key syncKey, c *syncCall) {
 	s.mu.Lock()
 	delete(s.m, key)
@@ -149,14 +157,14 @@ func (s *syncCalls) end(key syncKey, c *syncCall) {
 }
 
 // sendSync tries until the message is on its way, or its time to begin is over.
-func (l *Ledger) sendSync(it *submitItem) (SyncResult, error) {
+func (l *Ledger) sendSync(it *submitItem, gone func() bool) (SyncResult, error) {
 	end := time.Now().Add(syncStart)
 	for {
 		probe, err := l.syncMay(it)
 		if err != nil {
 			return SyncResult{}, err
 		}
-		if !l.syncPlace(it.app, end) {
+		if !l.syncPlace(it.app, end, gone) {
 			l.syncOver(it, probe)
 			return SyncResult{}, notStarted()
 		}
@@ -230,7 +238,7 @@ func (l *Ledger) syncOver(it *submitItem, probe bool) {
 }
 
 // syncPlace waits for a place among the app's senders, in the order of arrival.
-func (l *Ledger) syncPlace(a *appEntry, end time.Time) bool {
+func (l *Ledger) syncPlace(a *appEntry, end time.Time, gone func() bool) bool {
 	if l.lane.Reserve == nil {
 		return false
 	}
@@ -242,13 +250,16 @@ func (l *Ledger) syncPlace(a *appEntry, end time.Time) bool {
 		return false
 	}
 	defer func() { <-gate }()
-	for l.lane.Reserve(a.app.AppID, 1) == 0 {
+	for !gone() {
+		if l.lane.Reserve(a.app.AppID, 1) == 1 {
+			return true
+		}
 		if time.Now().After(end) {
 			return false
 		}
 		time.Sleep(time.Millisecond) // only the first in the line does
 	}
-	return true
+	return false
 }
 
 // submitSync stores the message, which has a place. If it is not handed to a sender the

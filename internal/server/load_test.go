@@ -65,6 +65,8 @@ type setting struct {
 	db       string
 	messages int
 	slow     int    // how long WeChat takes for a call, ms; 0: 80
+	grants   int    // of each user; 0: 1
+	gateway  bool   // the servers have gateways
 	linked   bool   // WeChat is behind a link
 	dir      string // of SQLite; "": a temporary one
 	unborn   bool   // the test starts the first server, with start or startHere
@@ -104,6 +106,7 @@ func newRun(t *testing.T, set setting) *run {
 	if r.set.slow == 0 {
 		r.set.slow = 80
 	}
+	r.set.grants = max(1, set.grants)
 	if set.linked {
 		r.net, _ = linkURL(t, r.sb.url)
 	}
@@ -124,7 +127,11 @@ func (r *run) server() *process {
 	if r.net != nil {
 		wechat = "http://" + r.net.addr
 	}
-	return newProcess(r.sb.t, wechat, r.set.db, senders)
+	p := newProcess(r.sb.t, wechat, r.set.db, senders)
+	if r.set.gateway {
+		p.gateway = freeAddr(r.sb.t)
+	}
+	return p
 }
 
 // replica starts one more server on the run's database, for the submits too.
@@ -148,11 +155,15 @@ func (r *run) setup() {
 		r.openids = append(r.openids, fmt.Sprintf("oCrashTestUser%014d", i))
 	}
 	r.sb.control("POST", "users", object{"appid": r.appid, "openids": r.openids})
-	r.sb.control("POST", "taps", object{"appid": r.appid, "openids": r.openids, "template_ids": []string{r.tmpl}})
-	for part := range slices.Chunk(r.openids, 25) {
+	for range r.set.grants {
+		r.sb.control("POST", "taps", object{"appid": r.appid, "openids": r.openids, "template_ids": []string{r.tmpl}})
+	}
+	for part := range slices.Chunk(r.openids, 25/r.set.grants) {
 		var reports []object
 		for _, o := range part {
-			reports = append(reports, object{"id": "r-" + o, "openid": o, "template": r.tmpl, "choice": "accept"})
+			for k := range r.set.grants {
+				reports = append(reports, object{"id": fmt.Sprint("r", k, "-", o), "openid": o, "template": r.tmpl, "choice": "accept"})
+			}
 		}
 		// Many setups share a database server: what was too slow for it once is sent again.
 		for end := time.Now().Add(time.Minute); ; {
@@ -190,7 +201,11 @@ func (r *run) message(i int) object {
 }
 
 // submit begins to send one message to each user.
-func (r *run) submit() {
+func (r *run) submit() { r.load(10*time.Second, r.insist) }
+
+// load begins to send to each user. send sends message i to one of the servers and answers
+// which; its client waits no longer than patience.
+func (r *run) load(patience time.Duration, send func(client *http.Client, server, i int) int) {
 	r.ids = make([]string, len(r.openids))
 	r.t.Cleanup(func() { <-r.submitted }) // soon, also if the test has failed
 	go func() {
@@ -199,11 +214,11 @@ func (r *run) submit() {
 		const workers = 32
 		for w := range workers {
 			wg.Go(func() {
-				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: 10 * time.Second}
+				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
 				defer client.CloseIdleConnections()
 				server := w // each has a server of its own until that one fails it
 				for i := w; i < len(r.ids) && !r.t.Failed(); i += workers {
-					server = r.insist(client, server, i)
+					server = send(client, server, i)
 				}
 			})
 		}
@@ -348,7 +363,7 @@ func (r *run) verify(least, most int) {
 		r.t.Name(), n, count, least, most, lost, len(cards), twice, r.refused, time.Since(r.began).Seconds())
 }
 
-// verifyGrants compares each user's one grant with what became of the message.
+// verifyGrants compares the users' grants with what became of the messages.
 func (r *run) verifyGrants(count map[string]int) {
 	r.t.Helper()
 	got := make(map[string]int)
@@ -360,12 +375,13 @@ func (r *run) verifyGrants(count map[string]int) {
 			got[part] += k
 			sum += k
 		}
-		if sum != 1 || g["granted"].(float64) != 1 {
+		if sum != r.set.grants || g["granted"].(float64) != float64(sum) {
 			unsound++
 		}
 	}
-	want := map[string]int{"available": 0, "reserved": count["uncertain"], "spent": count["accepted"], "voided": 0}
+	held, spent := count["uncertain"], count["accepted"]
+	want := map[string]int{"available": len(r.openids)*r.set.grants - held - spent, "reserved": held, "spent": spent, "voided": 0}
 	if unsound != 0 || !maps.Equal(got, want) {
-		r.t.Errorf("grants: %v, want %v; %d do not add up to the one that was reported", got, want, unsound)
+		r.t.Errorf("grants: %v, want %v; %d do not add up to what was reported", got, want, unsound)
 	}
 }

@@ -122,6 +122,7 @@ type process struct {
 	wechat         string // where it takes WeChat to be
 	senders        int
 	addr, url, dir string
+	gateway        string // address of its gateway; empty: none
 	db             string // empty: SQLite in dir
 	cmd            *exec.Cmd
 	stderr         *lockedBuffer
@@ -129,12 +130,7 @@ type process struct {
 
 func newProcess(t *testing.T, wechat, db string, senders int) *process {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := freeAddr(t)
 	p := &process{t: t, wechat: wechat, senders: senders, addr: addr, url: "http://" + addr, dir: t.TempDir(), db: db, stderr: &lockedBuffer{}}
 	t.Cleanup(func() {
 		if p.cmd != nil {
@@ -142,6 +138,17 @@ func newProcess(t *testing.T, wechat, db string, senders int) *process {
 		}
 	})
 	return p
+}
+
+// freeAddr is an address that nobody listens at.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.Close()
+	return ln.Addr().String()
 }
 
 // start runs the real binary.
@@ -155,6 +162,9 @@ func (p *process) start() {
 	p.cmd.Env = append(os.Environ(), "HONGYAN_ADMIN_KEY="+adminKey, "HONGYAN_OUTBOUND_ALLOW=127.0.0.0/8")
 	if p.db != "" {
 		p.cmd.Env = append(p.cmd.Env, "HONGYAN_DB="+p.db, "HONGYAN_MASTER_KEY="+masterKey)
+	}
+	if p.gateway != "" {
+		p.cmd.Args = append(p.cmd.Args, "--gateway-listen", p.gateway)
 	}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {

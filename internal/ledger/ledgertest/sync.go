@@ -20,6 +20,7 @@ type waiting struct {
 	err  error
 	done chan struct{}
 	deaf bool // it has left when the answer comes
+	ctx  context.Context
 }
 
 func (w *waiting) wait(t TB) *waiting {
@@ -43,9 +44,12 @@ func (e *Env) deaf(s hongyan.Submission) *waiting {
 }
 
 func (e *Env) call(s hongyan.Submission, w *waiting) *waiting {
+	if w.ctx == nil {
+		w.ctx = context.Background()
+	}
 	go func() {
 		defer close(w.done)
-		if w.res, w.err = e.SendSync(s, ledger.Joining{Uncertain: repeats}); w.err == nil {
+		if w.res, w.err = e.SendSync(w.ctx, s, ledger.Joining{Uncertain: repeats}); w.err == nil {
 			w.res.Heard(!w.deaf)
 		}
 	}()
@@ -139,6 +143,16 @@ func syncCases() map[string]func(*Env) {
 				e.TB.Errorf("%d messages are stored, want none", n)
 			}
 			e.WantCount("u1", OneTime, Count{Available: 1, Exact: true})
+		},
+		"for a caller who has gone nothing is begun": func(e *Env) {
+			ctx, leave := context.WithCancel(context.Background())
+			w := e.call(Submission("u1"), &waiting{done: make(chan struct{}), ctx: ctx})
+			leave()
+			e.Lane.Room(1)
+			wantCode(e.TB, w.wait(e.TB).err, hongyan.CodeNotStarted)
+			if n := e.DB.Count(e.TB, "messages"); n != 0 {
+				e.TB.Errorf("%d messages are stored, want none", n)
+			}
 		},
 		"a place that comes free in time": func(e *Env) {
 			w := e.sync(Submission("u1"))
@@ -370,7 +384,7 @@ func joinCases() map[string]func(*Env) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_, _ = e.SendSync(text("u1", "x"), ledger.Joining{Uncertain: repeats})
+				_, _ = e.SendSync(context.Background(), text("u1", "x"), ledger.Joining{Uncertain: repeats})
 			}()
 			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK)) // written by itself
 			<-done
