@@ -211,10 +211,8 @@ func (h *hostile) paths(tokens ...string) {
 		paths = append(paths, p, "/"+p, p+"/", p+"/.", p+"%2f", strings.Replace(p, "/", "/./", 1), listed+"/.."+"/.."+p, listed+"/..%2f..%2f"+p[1:], "/%2e%2e"+p,
 			listed+"%2f..%2f.."+p, "http://evil.example"+p, "http://evil.example:80"+listed+"/../.."+p, "//evil.example"+p, p+"?x="+listed, p+"#"+listed, p+";"+listed)
 	}
-	for _, p := range []string{listed + "/", listed + "/.", listed + "//", "/wxa//getwxacodeunlimit", "//wxa/getwxacodeunlimit", "/wxa/./getwxacodeunlimit", "/wxa/x/../getwxacodeunlimit",
-		"/wxa/getwxacode%75nlimit", "/wxa%2fgetwxacodeunlimit", strings.ToUpper(listed), listed + "%00", listed + "%20", listed + ";x", listed + "%3Fa=b", "/wxa\\getwxacodeunlimit"} {
-		paths = append(paths, p)
-	}
+	paths = append(paths, listed+"/", listed+"/.", listed+"//", "/wxa//getwxacodeunlimit", "//wxa/getwxacodeunlimit", "/wxa/./getwxacodeunlimit", "/wxa/x/../getwxacodeunlimit",
+		"/wxa/getwxacode%75nlimit", "/wxa%2fgetwxacodeunlimit", strings.ToUpper(listed), listed+"%00", listed+"%20", listed+";x", listed+"%3Fa=b", "/wxa\\getwxacodeunlimit")
 	for _, p := range paths {
 		sep := "?"
 		if strings.ContainsAny(p, "?") {

@@ -13,13 +13,18 @@ import (
 )
 
 // sendBody is the body of a send as WeChat takes it.
-type sendBody struct {
-	ToUser           string          `json:"touser"`
-	TemplateID       string          `json:"template_id"`
-	Page             string          `json:"page"`
-	MiniprogramState string          `json:"miniprogram_state"`
-	Lang             string          `json:"lang"`
-	Data             json.RawMessage `json:"data"`
+type sendBody[D any] struct {
+	ToUser           string `json:"touser"`
+	TemplateID       string `json:"template_id"`
+	Page             string `json:"page"`
+	MiniprogramState string `json:"miniprogram_state"`
+	Lang             string `json:"lang"`
+	Data             D      `json:"data"`
+}
+
+// sendValue is what data has for a key. Without a value it is as empty as a key that is missing.
+type sendValue struct {
+	Value *string `json:"value"`
 }
 
 // tagGateway marks the messages that came through the gateway.
@@ -58,40 +63,56 @@ func (c *call) send() {
 
 // submission reads the body. false: it has answered.
 func (c *call) submission() (s hongyan.Submission, ok bool) {
-	var b sendBody
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		c.because("the body: %v", err)
-		return s, c.refuse(wechat.ErrcodeDataFormat, "")
+	var b sendBody[map[string]sendValue]
+	if json.Unmarshal(c.body, &b) != nil && !c.oddBody(&b) {
+		return s, false
 	}
 	s = hongyan.Submission{App: c.app, To: hongyan.Recipient{OpenID: hongyan.OpenID(b.ToUser)}, Template: b.TemplateID, Page: b.Page,
-		MiniprogramState: b.MiniprogramState, Lang: b.Lang, OnNoGrant: hongyan.OnNoGrantSend, Validation: hongyan.ValidationNormal, Tags: []string{tagGateway}}
-	data := b.Data
-	// Some programs encode data twice. WeChat answers that as if it were empty.
-	var text string
-	if json.Unmarshal(data, &text) == nil && text != "" {
-		c.because("data is a JSON string; it should be an object")
-		data = json.RawMessage(text)
-	}
-	var entries map[string]json.RawMessage
-	if len(data) > 0 && json.Unmarshal(data, &entries) != nil {
-		return s, c.refuse(wechat.ErrcodeDataFormat, "")
-	}
-	s.Data = make(map[string]string, len(entries))
-	for key, raw := range entries {
-		var entry struct {
-			Value *json.RawMessage `json:"value"`
+		MiniprogramState: b.MiniprogramState, Lang: b.Lang, OnNoGrant: hongyan.OnNoGrantSend, Validation: hongyan.ValidationNormal, Tags: []string{tagGateway},
+		Data: make(map[string]string, len(b.Data))}
+	for key, v := range b.Data {
+		if v.Value != nil {
+			s.Data[key] = *v.Value
 		}
-		if json.Unmarshal(raw, &entry) != nil || entry.Value == nil {
-			continue // as empty as one that is missing
-		}
-		var value string
-		if json.Unmarshal(*entry.Value, &value) != nil {
-			c.because("data.%s.value is not a string", key)
-			return s, c.refuse(wechat.ErrcodeArgumentInvalid, argumentInvalid(key, "invalid"))
-		}
-		s.Data[key] = value
 	}
 	return s, true
+}
+
+// oddBody reads a body that has not the shape it should have: there are programs that encode
+// data twice, which WeChat answers as if it were empty. false: it has answered.
+func (c *call) oddBody(into *sendBody[map[string]sendValue]) bool {
+	var b sendBody[json.RawMessage]
+	if err := json.Unmarshal(c.body, &b); err != nil {
+		c.because("the body: %v", err)
+		return c.refuse(wechat.ErrcodeDataFormat, "")
+	}
+	*into = sendBody[map[string]sendValue]{b.ToUser, b.TemplateID, b.Page, b.MiniprogramState, b.Lang, make(map[string]sendValue)}
+	var text string
+	if json.Unmarshal(b.Data, &text) == nil && text != "" {
+		c.because("data is a JSON string; it should be an object")
+		b.Data = json.RawMessage(text)
+	}
+	var entries map[string]json.RawMessage
+	if json.Unmarshal(b.Data, &entries) != nil {
+		return c.refuse(wechat.ErrcodeDataFormat, "")
+	}
+	for key, raw := range entries {
+		var v struct {
+			Value any `json:"value"`
+		}
+		if json.Unmarshal(raw, &v) != nil {
+			continue
+		}
+		switch value := v.Value.(type) {
+		case nil:
+		case string:
+			into.Data[key] = sendValue{&value}
+		default:
+			c.because("data.%s.value is not a string", key)
+			return c.refuse(wechat.ErrcodeArgumentInvalid, argumentInvalid(key, "invalid"))
+		}
+	}
+	return true
 }
 
 // sent is WeChat's answer to a send that it took.
