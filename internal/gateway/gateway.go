@@ -54,6 +54,7 @@ type Gateway struct {
 	requests *prometheus.CounterVec
 
 	recent recent
+	relays chan struct{}      // one for each relayed call under way
 	flight singleflight.Group // of template lists
 	mu     sync.Mutex
 	given  map[string]givenToken       // by key: the real token it was given last
@@ -72,7 +73,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{cfg: cfg, l: cfg.Ledger, log: cfg.Logger, now: cfg.Now, routes: make(map[string]route),
-		given: make(map[string]givenToken), synced: make(map[hongyan.AppID]time.Time)}
+		relays: make(chan struct{}, maxRelays), given: make(map[string]givenToken), synced: make(map[hongyan.AppID]time.Time)}
 	g.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hongyan_gateway_requests_total",
 		Help: "Requests of WeChat SDKs, by path and by what was answered: an errcode, or closed where nobody knows the outcome."}, []string{"path", "answer"})
 	for _, rt := range routes {
@@ -130,7 +131,12 @@ type call struct {
 	path  string // clean
 	label string // of metrics
 	code  string // what was answered, for metrics
+	// relays: it holds one of the places of relayed calls.
+	relays bool
 }
+
+// maxRelays is how many relayed calls may be under way: their bodies are in memory.
+const maxRelays = 32
 
 // maxBody bounds the body of every path that is not relayed. WeChat takes far less.
 const maxBody = 1 << 20
@@ -138,10 +144,15 @@ const maxBody = 1 << 20
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{g: g, w: w, r: r, ctx: r.Context(), query: r.URL.Query(), path: path.Clean("/" + r.URL.Path), label: "other", code: "closed"}
-	defer func() { g.requests.WithLabelValues(c.label, c.code).Inc() }()
+	defer func() {
+		if c.relays {
+			<-g.relays
+		}
+		g.requests.WithLabelValues(c.label, c.code).Inc()
+	}()
 	rt, known := g.routes[c.path]
 	if !known {
-		rt = route{path: c.path, method: r.Method, token: true, right: hongyan.ScopeGatewayRelay, handle: (*call).relay}
+		rt = route{path: c.path, method: r.Method, token: true, right: hongyan.ScopeGatewayRelay, handle: (*call).pass}
 	} else {
 		c.label = rt.path
 	}
@@ -168,14 +179,17 @@ func (c *call) admit() bool {
 		}
 		return c.refuse(wechat.ErrcodeRequirePOST, "")
 	}
-	if !c.read() {
-		return false
-	}
 	if c.route.token && !c.may() {
 		return c.refuse(wechat.ErrcodeUnauthorized, "")
 	}
-	return true
+	if c.relayed() && !c.mayRelay() {
+		return false
+	}
+	return c.read()
 }
+
+// relayed reports whether the path is none of the gateway's own.
+func (c *call) relayed() bool { return c.route.right == hongyan.ScopeGatewayRelay }
 
 // may reports whether the key has the right that the path needs.
 func (c *call) may() bool { return c.route.right == "" || c.key.May(c.route.right, c.app) }
@@ -186,7 +200,7 @@ func (c *call) read() bool {
 		return true
 	}
 	most := int64(maxBody)
-	if c.route.right == hongyan.ScopeGatewayRelay {
+	if c.relayed() {
 		most = wechat.MaxRelayBody
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
@@ -197,8 +211,11 @@ func (c *call) read() bool {
 	case err != nil:
 		panic(http.ErrAbortHandler) // half a request: whoever sent it is gone
 	}
+	if c.body = body; c.relayed() {
+		return true
+	}
 	c.body = bytes.TrimPrefix(body, []byte("\ufeff"))
-	if len(c.body) == 0 && c.route.right != hongyan.ScopeGatewayRelay && c.path != "/cgi-bin/clear_quota/v2" {
+	if len(c.body) == 0 && c.path != "/cgi-bin/clear_quota/v2" {
 		return c.refuse(wechat.ErrcodeEmptyPostData, "")
 	}
 	return true

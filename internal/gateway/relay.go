@@ -13,22 +13,28 @@ import (
 	"github.com/hongyan-push/hongyan/wechat"
 )
 
-// relay passes a call on whose path the app's setting gateway_relay lists. The path must be
-// written as the list has it: nothing is decoded or cleaned into a match.
-func (c *call) relay() {
+// mayRelay reports whether the app's setting gateway_relay lists the path, and takes a place
+// for the call. The path must be written as the list has it: nothing is decoded or cleaned
+// into a match. false: it has answered.
+func (c *call) mayRelay() bool {
 	app, err := c.g.l.App(c.app)
 	listed := err == nil && slices.Contains(app.Settings.GatewayRelay, c.path)
 	if !listed || c.r.URL.EscapedPath() != c.path || hongyan.RelayFault(c.path) != "" {
 		c.because("The app's setting gateway_relay does not list this path.")
-		c.refuse(wechat.ErrcodeUnauthorized, "")
-		return
+		return c.refuse(wechat.ErrcodeUnauthorized, "")
 	}
 	c.label = c.path
 	if c.r.Method != http.MethodGet && c.r.Method != http.MethodPost {
-		c.refuse(wechat.ErrcodeRequirePOST, "")
-		return
+		return c.refuse(wechat.ErrcodeRequirePOST, "")
 	}
-	c.pass()
+	select {
+	case c.g.relays <- struct{}{}:
+		c.relays = true
+		return true
+	default:
+		c.because("%d relayed calls are under way.", maxRelays)
+		return c.refuse(wechat.ErrcodeMinuteQuota, "")
+	}
 }
 
 // pass makes the call with the app's real token and answers with what WeChat says.

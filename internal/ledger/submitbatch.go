@@ -31,6 +31,7 @@ type submitBatch struct {
 	// undelivered are the jobs of a try that was rolled back, or may have been.
 	undelivered []*Job
 	kept        map[*submitItem]SubmitResult // what it answered, while its commit is unknown
+	errs        map[*submitOp]error
 	// joining: items may be answered with others that say the same, their twins.
 	joining bool
 	twins   map[twinKey]*twin
@@ -105,8 +106,9 @@ func (b *submitBatch) look() error {
 
 // keep remembers the answers of a try whose commit is unknown.
 func (b *submitBatch) keep() {
-	b.kept = make(map[*submitItem]SubmitResult)
+	b.kept, b.errs = make(map[*submitItem]SubmitResult), make(map[*submitOp]error)
 	for _, op := range b.ops {
+		b.errs[op] = op.err
 		for _, it := range op.items {
 			b.kept[it] = it.result
 		}
@@ -118,6 +120,9 @@ func (b *submitBatch) keep() {
 func (b *submitBatch) adopt() {
 	for it, r := range b.kept {
 		it.result = r
+	}
+	for op, err := range b.errs {
+		op.err = err
 	}
 	for _, j := range b.undelivered {
 		j.loose = true

@@ -67,8 +67,10 @@ func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joinin
 		res.Joined, res.Heard = true, c.hearing.tell
 		return res, c.err
 	}
-	c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) })
-	l.syncs.end(key, c)
+	func() {
+		defer l.syncs.end(key, c) // whatever happens, nobody may wait for ever
+		c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) })
+	}()
 	res := c.res
 	res.Heard = c.hearing.tell
 	return res, c.err
