@@ -38,6 +38,23 @@ func TestUnauthorized(t *testing.T) {
 	}
 }
 
+// scopeKey is a key with one scope. Those of the gateway are for one app, and go with its own.
+func (w *world) scopeKey(sc hongyan.Scope) string {
+	w.t.Helper()
+	in := client.KeyCreate{Name: "x", Scopes: []hongyan.Scope{sc}}
+	if strings.HasPrefix(string(sc), string(hongyan.ScopeGateway)) {
+		in.Apps = []hongyan.AppID{w.appID()}
+		if sc != hongyan.ScopeGateway {
+			in.Scopes = append(in.Scopes, hongyan.ScopeGateway)
+		}
+	}
+	k, err := w.admin.CreateKey(w.t.Context(), in, client.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return k.Key
+}
+
 // Every operation asks for the scope that the table says, before anything else.
 func TestScopes(t *testing.T) {
 	t.Parallel()
@@ -49,11 +66,7 @@ func TestScopes(t *testing.T) {
 	}
 	keys := make(map[hongyan.Scope]string)
 	for _, sc := range hongyan.Scopes() {
-		k, err := w.admin.CreateKey(t.Context(), client.KeyCreate{Name: "x", Scopes: []hongyan.Scope{sc}}, client.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys[sc] = k.Key
+		keys[sc] = w.scopeKey(sc)
 	}
 	n := 0
 	for path, item := range s.api.OpenAPI().Paths {
@@ -179,4 +192,26 @@ func TestKeysGiveNoMoreThanTheyHave(t *testing.T) {
 	_, err = w.client(k.Key, "").Login(ctx, "wx2", "c", "")
 	wantCode(t, err, hongyan.CodeUnauthorized)
 	wantCode(t, w.admin.RevokeKey(ctx, "key_none"), hongyan.CodeNotFound)
+}
+
+// TestGatewayKeys: a gateway key is for one app, and its rights add to the scope gateway.
+func TestGatewayKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for body, want := range map[string]string{
+		`{"name":"x","scopes":["gateway"]}`:                                                "/apps name that app",
+		`{"name":"x","scopes":["gateway"],"apps":["` + w.app.AppID + `","wxother"]}`:       "/apps name that app",
+		`{"name":"x","scopes":["gateway_quota"],"apps":["` + w.app.AppID + `"]}`:           "/scopes name that too",
+		`{"name":"x","scopes":["gateway","gateway_all"],"apps":["` + w.app.AppID + `"]}`:   "/scopes/1 The scopes are",
+		`{"name":"x","scopes":["gateway","gateway_relay"],"apps":["` + w.app.AppID + `"]}`: "",
+	} {
+		r := w.call("POST", "/v1/keys", body)
+		if want == "" {
+			if r.Status != 201 {
+				t.Errorf("%s: got %d, want 201", body, r.Status)
+			}
+			continue
+		}
+		wantFaults(t, r, want)
+	}
 }

@@ -61,7 +61,7 @@ func TestToken(t *testing.T) {
 
 	// Whom it is not for.
 	for _, sc := range hongyan.Scopes() {
-		if _, err := w.key(nil, sc).Token(ctx, id); sc != hongyan.ScopeToken {
+		if _, err := w.client(w.scopeKey(sc), "").Token(ctx, id); sc != hongyan.ScopeToken {
 			wantCode(t, err, hongyan.CodeForbidden)
 		}
 	}
