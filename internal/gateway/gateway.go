@@ -123,6 +123,7 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	ctx   context.Context
+	began time.Time
 	route route
 	query url.Values
 	body  []byte
@@ -143,7 +144,7 @@ const maxBody = 1 << 20
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{g: g, w: w, r: r, ctx: r.Context(), query: r.URL.Query(), path: path.Clean("/" + r.URL.Path), label: "other", code: "closed"}
+	c := &call{g: g, w: w, r: r, ctx: r.Context(), began: time.Now(), query: r.URL.Query(), path: path.Clean("/" + r.URL.Path), label: "other", code: "closed"}
 	defer func() {
 		if c.relays {
 			<-g.relays

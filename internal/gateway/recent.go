@@ -9,11 +9,15 @@ import (
 	"github.com/hongyan-push/hongyan"
 )
 
-// recentFor is for how long after an answer the same request on another connection is taken
-// for one whose sender gave up while the answer was on its way, or had not closed yet.
-const recentFor = 200 * time.Millisecond
+// recentFor is for how long after a late answer the same request on another connection is
+// taken for one whose sender gave up while the answer was on its way, or had not closed yet.
+// Answers that took less than lateAfter found nobody gone.
+const (
+	recentFor = 200 * time.Millisecond
+	lateAfter = 250 * time.Millisecond
+)
 
-// recent are the last answers that said errcode 0.
+// recent are the last late answers that said errcode 0.
 type recent struct {
 	mu    sync.Mutex
 	m     map[recentKey]recentAnswer
@@ -54,8 +58,12 @@ func (c *call) repeats() bool {
 	return true
 }
 
-// remember keeps an answer for those who repeat their request, and drops those whose time is over.
+// remember keeps a late answer for those who repeat their request, and drops those whose time
+// is over.
 func (c *call) remember(id hongyan.MessageID, body []byte) {
+	if time.Since(c.began) < lateAfter {
+		return
+	}
 	r := &c.g.recent
 	r.mu.Lock()
 	defer r.mu.Unlock()
