@@ -118,10 +118,13 @@ func writeSecret(path, secret string) error {
 
 // ready says where the server is, in the form of the log where programs read it.
 func (p *program) ready(log *slog.Logger, format string, srv *server.Server) {
-	url, public := srv.URL(), srv.PublicURL()
+	url, public, gateway := srv.URL(), srv.PublicURL(), srv.GatewayURL()
 	if format == "json" {
-		log.Info("ready", "url", url, "public_url", public)
+		log.Info("ready", "url", url, "public_url", public, "gateway_url", gateway)
 		return
+	}
+	if gateway != "" {
+		p.tell("WeChat SDKs come in at %s", gateway)
 	}
 	if public != url {
 		p.tell("Phones and WeChat come in at %s", public)

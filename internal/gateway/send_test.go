@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -287,6 +288,14 @@ func TestConcurrent(t *testing.T) {
 	cards := w.cards()
 	if len(cards) != len(users) || strings.Contains(fmt.Sprint(cards), ":2") {
 		t.Errorf("%d users got a card, want %d, each one", len(cards), len(users))
+	}
+	res, err := w.http.Get(w.srv.URL() + "/metrics")
+	w.must(err)
+	defer res.Body.Close()
+	metrics, err := io.ReadAll(res.Body)
+	w.must(err)
+	if want := `hongyan_gateway_requests_total{answer="0",path="` + sendPath + `"} 400`; !strings.Contains(string(metrics), want) {
+		t.Errorf("the metrics lack %s", want)
 	}
 }
 
