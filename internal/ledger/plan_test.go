@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -131,6 +132,7 @@ func planLedger(t *testing.T) *Ledger {
 		l.RecordAttempt(jobs[0], hongyan.Outcome{Class: class, Errcode: 43101, StartedAt: time.Now()})
 		<-settled
 	}
+	must(useJoins(ctx, l, sub))
 	must(useEvents(ctx, l))
 	must(useCallbacks(ctx, l, &ahead))
 	must(l.Sweep(ctx))
@@ -145,6 +147,23 @@ func planLedger(t *testing.T) *Ledger {
 		t.Fatalf("retention did nothing: %+v", s)
 	}
 	return l
+}
+
+// useJoins uses what looks for messages that say the same, and for those nobody heard of.
+func useJoins(ctx context.Context, l *Ledger, s hongyan.Submission) error {
+	opt := SubmitOptions{Strict: true, Join: &Joining{Uncertain: time.Minute}}
+	for _, heard := range []bool{false, true} {
+		rs, err := l.Submit(ctx, []hongyan.Submission{s}, opt)
+		if err != nil || rs[0].Err != nil {
+			return errors.Join(err, rs[0].Err)
+		}
+		rs[0].Heard(heard)
+	}
+	a, err := l.app(s.App)
+	if err == nil {
+		l.forgetUnheard(a.no, "nothing")
+	}
+	return err
 }
 
 // useCallbacks uses what WeChat's pushes, imports, explanations and erasures use.
