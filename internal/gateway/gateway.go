@@ -163,8 +163,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit makes the checks that all paths share, in the order of WeChat's: token, method,
-// body, right. false: it has answered.
+// admit makes the checks that all paths share: token and method, as WeChat begins, then the
+// right, so that no body is read in vain. false: it has answered.
 func (c *call) admit() bool {
 	if c.route.token {
 		if code, text := c.authenticate(c.query.Get("access_token")); code != 0 {
