@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -53,7 +52,6 @@ type Gateway struct {
 	routes   map[string]route
 	requests *prometheus.CounterVec
 
-	recent recent
 	relays chan struct{}      // one for each relayed call under way
 	flight singleflight.Group // of template lists
 	mu     sync.Mutex
@@ -134,6 +132,7 @@ type call struct {
 	code  string // what was answered, for metrics
 	// relays: it holds one of the places of relayed calls.
 	relays bool
+	repeat time.Duration // for how long a repeat of a send that nobody heard of is one
 }
 
 // maxRelays is how many relayed calls may be under way: their bodies are in memory.
@@ -220,25 +219,6 @@ func (c *call) read() bool {
 		return c.refuse(wechat.ErrcodeEmptyPostData, "")
 	}
 	return true
-}
-
-// connKey is where a request's context has its connection.
-type connKey struct{}
-
-// ConnContext is for the listener's http.Server: the gateway looks at the connection when an
-// answer was written, to know whether anybody was there to hear it.
-func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
-
-// heard sends what was written on its way and answers whether the caller is still there. One
-// that leaves while the answer travels cannot be told from one that has it.
-func (c *call) heard() bool {
-	if http.NewResponseController(c.w).Flush() != nil || c.ctx.Err() != nil {
-		return false
-	}
-	conn := c.conn()
-	return conn == nil || !gone(conn)
 }
 
 // answer writes a body of JSON. The HTTP status is 200 whatever it says, as WeChat's is.

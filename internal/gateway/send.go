@@ -42,10 +42,9 @@ func (c *call) send() {
 		c.refuse(wechat.ErrcodeInvalidCredential, "")
 		return
 	}
-	if c.repeats() {
-		return
-	}
-	join := ledger.Joining{Uncertain: app.Settings.GatewayRepeat()}
+	c.goesOn()
+	c.repeat = app.Settings.GatewayRepeat()
+	join := ledger.Joining{Uncertain: c.repeat}
 	do := c.sync
 	if app.Settings.GatewayMode == hongyan.GatewayQueue {
 		do = c.queue
@@ -133,7 +132,7 @@ func (c *call) sync(s hongyan.Submission, join ledger.Joining) error {
 	switch m.Status {
 	case hongyan.StateAccepted, hongyan.StateDelivered, hongyan.StateUndelivered:
 		msgid, _ := strconv.ParseInt(m.MsgID, 10, 64)
-		res.Heard(c.took(m.ID, sent{0, "ok", msgid}))
+		c.took(m.ID, sent{0, "ok", msgid}, res.Heard, res.Forget)
 	case hongyan.StateFailed, hongyan.StateCanceled, hongyan.StateExpired:
 		c.said(m.ID)
 		if m.Errcode == nil { // it never got as far as WeChat
@@ -165,21 +164,9 @@ func (c *call) queue(s hongyan.Submission, join ledger.Joining) error {
 	if m.Duplicate && m.Status == hongyan.StateUncertain {
 		c.close()
 	}
-	rs[0].Heard(c.took(m.ID, status{0, "ok"}))
+	c.took(m.ID, status{0, "ok"}, rs[0].Heard, rs[0].Forget)
 	return nil
 }
-
-// took answers that a message was taken, and reports whether somebody was there to hear it.
-func (c *call) took(id hongyan.MessageID, v any) (heard bool) {
-	body := encode(v)
-	c.remember(id, body)
-	c.said(id)
-	c.answer(0, body)
-	return c.heard()
-}
-
-// said names the message that an answer is about.
-func (c *call) said(id hongyan.MessageID) { c.w.Header().Set("X-Hongyan-Message", string(id)) }
 
 // refused answers for a message of which nothing was stored, in the words that WeChat has for
 // the fault.

@@ -401,3 +401,49 @@ func TestStop(t *testing.T) {
 		t.Errorf("answered %q, %v; %d cards", got, err, w.cards()[user])
 	}
 }
+
+// TestSameAgain: a program that has read the answer and sends the same again means it.
+func TestSameAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	token := w.token(w.gateway)
+	for range 10 {
+		user := w.user(2)
+		for i, want := range []string{"0", "0", "43101"} {
+			if got := w.send(w.gateway, token, w.message(user)); got != want {
+				t.Errorf("send %d is answered %s, want %s", i+1, got, want)
+			}
+		}
+		if n := w.cards()[user]; n != 2 {
+			t.Errorf("%d cards, want 2", n)
+		}
+	}
+}
+
+// TestLateAnswer: who gave up just before a late answer came, and asks again, gets that
+// answer; who goes on with the connection on which it came has read it.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	target := w.gateway.url + sendPath + "?access_token=" + url.QueryEscape(w.token(w.gateway))
+	send := func(c *http.Client, user string, cards int) {
+		t.Helper()
+		if got, err := w.post(c, target, w.message(user)); err != nil || got != "0" {
+			t.Errorf("answered %q, %v", got, err)
+		}
+		if n := w.cards()[user]; n != cards {
+			t.Errorf("%d cards, want %d", n, cards)
+		}
+	}
+	other := &http.Client{Transport: &http.Transport{}}
+	defer other.CloseIdleConnections()
+	user := w.user(9)
+	w.fault(sandbox.FaultSpec{LatencyMS: 400, Count: new(1)})
+	send(w.http, user, 1)
+	send(other, user, 1) // a repeat
+	send(other, user, 2) // which was heard
+	user = w.user(9)
+	w.fault(sandbox.FaultSpec{LatencyMS: 400, Count: new(1)})
+	send(w.http, user, 1)
+	send(w.http, user, 2) // by the same connection
+}

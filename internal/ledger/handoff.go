@@ -47,10 +47,10 @@ type Job struct {
 	claimed                  bool
 	loose                    bool // it has no place among the senders
 	// done hears what it came to: somebody waits for it. The place is that one's own.
-	done func(syncOutcome)
-	// says is what a repeat would say, for repeat from its end on.
-	says   twinKey
-	repeat time.Duration
+	done     func(syncOutcome)
+	recorded func()  // follows when an accept of it is on disk
+	says     twinKey // what a repeat would say
+	repeat   time.Duration
 }
 
 // Fresh reports whether the job came by hand-off; a claim would only bring it again.
@@ -170,6 +170,7 @@ func (b *submitBatch) handOffNow(it *submitItem, row *newRow, app *batchApp) boo
 		return false
 	}
 	j := b.lease(it, row, token)
+	j.recorded = it.sync.recorded
 	j.probe, j.done, j.says, j.repeat = it.sync.probe, it.sync.done, it.twinKey(), it.join.Uncertain
 	return true
 }

@@ -86,8 +86,8 @@ func (k twinKey) unheard() string {
 func (t *txn) rememberUnheard(batch []*result) error {
 	var rows [][]any
 	for _, r := range batch {
-		if r.unheard {
-			rows = append(rows, []any{r.job.app, r.job.says.unheard(), r.job.seq, t.now + r.job.repeat.Milliseconds()})
+		if r.keep > 0 {
+			rows = append(rows, []any{r.job.app, r.job.says.unheard(), r.job.seq, t.now + r.keep.Milliseconds()})
 		}
 	}
 	if len(rows) == 0 {
@@ -101,23 +101,24 @@ func (t *txn) rememberUnheard(batch []*result) error {
 
 // hearingOf keeps a stored message that nobody heard of, and lets one go of which somebody
 // has heard now.
-func (l *Ledger) hearingOf(it *submitItem) func(heard bool) {
+func (l *Ledger) hearingOf(it *submitItem) func(keep time.Duration) {
 	app, key := it.app.no, it.twinKey().unheard()
 	if it.result.Message.Duplicate {
 		if it.unheard == "" {
-			return func(bool) {} // the first's caller will say
+			return func(time.Duration) {} // the first's caller will say
 		}
-		return func(heard bool) {
-			if heard {
+		return func(keep time.Duration) {
+			if keep == 0 {
 				l.forgetUnheard(app, key)
 			}
 		}
 	}
-	seq, until := it.row.seq, ms(l.Now().Add(it.join.Uncertain))
-	return func(heard bool) {
-		if heard {
+	seq := it.row.seq
+	return func(keep time.Duration) {
+		if keep == 0 {
 			return
 		}
+		until := ms(l.Now().Add(keep))
 		err := l.write(context.Background(), "remember what was not heard", func(t *txn) error {
 			return t.insertRows(`/* ledger.rememberUnheard */ INSERT INTO dedup_keys`, dedupColumns, [][]any{{app, key, seq, until}}, t.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
 		})

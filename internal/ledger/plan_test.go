@@ -152,12 +152,12 @@ func planLedger(t *testing.T) *Ledger {
 // useJoins uses what looks for messages that say the same, and for those nobody heard of.
 func useJoins(ctx context.Context, l *Ledger, s hongyan.Submission) error {
 	opt := SubmitOptions{Strict: true, Join: &Joining{Uncertain: time.Minute}}
-	for _, heard := range []bool{false, true} {
+	for _, keep := range []time.Duration{time.Minute, 0} {
 		rs, err := l.Submit(ctx, []hongyan.Submission{s}, opt)
 		if err != nil || rs[0].Err != nil {
 			return errors.Join(err, rs[0].Err)
 		}
-		rs[0].Heard(heard)
+		rs[0].Heard(keep)
 	}
 	a, err := l.app(s.App)
 	if err == nil {

@@ -16,8 +16,9 @@ import (
 type result struct {
 	job *Job
 	o   hongyan.Outcome
-	// unheard: nobody got the answer who waited for it.
-	unheard bool
+	// keep is for how long a repeat is answered with this message, because its caller may not
+	// have the answer.
+	keep time.Duration
 }
 
 // RecordAttempt takes over an outcome: it is written with others in the next transaction
@@ -30,9 +31,9 @@ func (l *Ledger) RecordAttempt(job *Job, o hongyan.Outcome) {
 		return
 	}
 	var once sync.Once
-	record := func(heard bool) { once.Do(func() { l.record(&result{job: job, o: o, unheard: !heard}) }) }
-	late := time.AfterFunc(syncTell, func() { record(false) })
-	job.done(syncOutcome{o, func(heard bool) { late.Stop(); record(heard) }})
+	record := func(keep time.Duration) { once.Do(func() { l.record(&result{job: job, o: o, keep: keep}) }) }
+	late := time.AfterFunc(syncTell, func() { record(job.repeat) })
+	job.done(syncOutcome{o, func(keep time.Duration) { late.Stop(); record(keep) }})
 }
 
 func (l *Ledger) record(r *result) {
@@ -129,8 +130,12 @@ func (t *txn) settle(batch []*result) {
 		l.busy.release(jobs...)
 		each(l.lane.Settled, 1)
 		for _, r := range batch {
-			if r.job.done != nil && r.o.Class != hongyan.OutcomeOK {
+			switch {
+			case r.job.done == nil:
+			case r.o.Class != hongyan.OutcomeOK:
 				r.job.done(syncOutcome{Outcome: r.o})
+			default:
+				r.job.recorded()
 			}
 		}
 		l.moved.Store(time.Now().UnixNano())

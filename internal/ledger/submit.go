@@ -26,9 +26,11 @@ type SubmitOptions struct {
 type SubmitResult struct {
 	Message *hongyan.Message
 	Err     error
-	// Heard, with Join, is to be told whether the caller got the answer, once it was written.
-	// Of what nobody heard a repeat is answered with this message.
-	Heard func(bool)
+	// Heard, with Join, is to be told, once the answer was written, for how long a repeat is to be
+	// answered with this message: not at all if the caller has the answer for certain.
+	Heard func(keep time.Duration)
+	// Forget ends that time: the caller has shown that it has the answer.
+	Forget func()
 }
 
 // submitOp is one call of Submit on its way through the committer.
@@ -56,6 +58,7 @@ type submitItem struct {
 	id       ulid.ULID // the same in every try, so that a repeat finds what an earlier one stored
 	join     *Joining  // it may be answered with another that says the same
 	sync     *syncSend // its caller waits for what it comes to, and it has a place
+	recorded func()
 
 	// Set by the transaction.
 	user    int64
@@ -116,6 +119,7 @@ func (l *Ledger) Submit(ctx context.Context, subs []hongyan.Submission, opt Subm
 		out[item.place] = item.result
 		if item.join != nil && item.result.Err == nil {
 			out[item.place].Heard = l.hearingOf(item)
+			out[item.place].Forget = func() { l.forgetUnheard(item.app.no, item.twinKey().unheard()) }
 		}
 	}
 	return out, nil

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -15,10 +16,13 @@ type SyncResult struct {
 	Message hongyan.Message
 	// Joined: another that says the same was under way, and this is that one.
 	Joined bool
-	// Heard must be told whether the caller got the answer, once it was written. Only then is it
+	// Heard must be told, once the answer was written, for how long a repeat is to be answered
+	// with this message: not at all if the caller has the answer for certain. Only then is it
 	// recorded that WeChat took the message: of a kill in between uncertainty is left, which a
-	// repeat joins. If nobody heard of it, a repeat is answered with this message.
-	Heard func(bool)
+	// repeat joins.
+	Heard func(keep time.Duration)
+	// Forget ends that time: the caller has shown that it has the answer.
+	Forget func()
 }
 
 const (
@@ -34,15 +38,16 @@ const (
 
 // syncSend is what a submit needs to know of a message whose caller waits.
 type syncSend struct {
-	probe bool // it tests the pauses that hold others back
-	done  func(syncOutcome)
+	probe    bool // it tests the pauses that hold others back
+	done     func(syncOutcome)
+	recorded func() // an accept is on disk
 }
 
 // syncOutcome is what a call came to. record, where there is one, writes it down once the
 // caller has been answered; otherwise it is on disk.
 type syncOutcome struct {
 	hongyan.Outcome
-	record func(heard bool)
+	record func(keep time.Duration)
 }
 
 // SendSync has one message sent by this process at once, past whatever is queued, and waits
@@ -60,16 +65,32 @@ func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joinin
 	it.message.Once = true
 	it.join = &join
 	key := syncKey{it.app.no, it.template.no, it.message.To, it.data, it.options}
-	c, mine := l.syncs.begin(key)
+	c, mine, over := l.syncs.begin(key)
+	for over { // it is known what became of that one, and in a moment on disk
+		select {
+		case <-c.recorded:
+		case <-time.After(syncStart):
+			return SyncResult{}, notStarted()
+		}
+		c, mine, over = l.syncs.begin(key)
+	}
 	if !mine {
 		<-c.done
 		res := c.res
 		res.Joined, res.Heard = true, c.hearing.tell
 		return res, c.err
 	}
+	it.recorded = func() { l.syncs.forget(key, c) }
 	func() {
 		defer l.syncs.end(key, c) // whatever happens, nobody may wait for ever
 		c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) })
+		c.res.Forget = func() {
+			select {
+			case <-c.recorded:
+				l.forgetUnheard(it.app.no, it.twinKey().unheard())
+			case <-time.After(syncStart):
+			}
+		}
 	}()
 	res := c.res
 	res.Heard = c.hearing.tell
@@ -94,43 +115,52 @@ type syncCall struct {
 	res     SyncResult
 	err     error
 	hearing hearing
+	// answered: no more callers join it. Its accept is on disk once recorded is closed.
+	answered bool
+	recorded chan struct{}
 }
 
-// hearing waits until one of an answer's callers has heard it, or none has.
+// hearing waits until one of an answer's callers has heard it, or all have said what they know.
 type hearing struct {
 	mu   sync.Mutex
 	left int
-	told func(heard bool) // nil once it was
+	keep time.Duration
+	told func(keep time.Duration) // nil once it was
 }
 
-func (h *hearing) tell(heard bool) {
+func (h *hearing) tell(keep time.Duration) {
 	h.mu.Lock()
 	h.left--
+	h.keep = min(h.keep, keep)
+	keep = h.keep
 	told := h.told
-	if heard || h.left <= 0 {
+	if keep == 0 || h.left <= 0 {
 		h.told = nil
 	} else {
 		told = nil
 	}
 	h.mu.Unlock()
 	if told != nil {
-		told(heard)
+		told(keep)
 	}
 }
 
-func (s *syncCalls) begin(key syncKey) (c *syncCall, mine bool) {
+// begin makes a call, or joins one that says the same. over: that one has been answered.
+func (s *syncCalls) begin(key syncKey) (c *syncCall, mine, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.m[key]; c != nil {
-		c.callers++
-		return c, false
+		if !c.answered {
+			c.callers++
+		}
+		return c, false, c.answered
 	}
 	if s.m == nil {
 		s.m = make(map[syncKey]*syncCall)
 	}
-	c = &syncCall{done: make(chan struct{}), callers: 1}
+	c = &syncCall{done: make(chan struct{}), recorded: make(chan struct{}), callers: 1, hearing: hearing{keep: math.MaxInt64}}
 	s.m[key] = c
-	return c, true
+	return c, true, false
 }
 
 // Waiting is how many callers of SendSync wait for an outcome.
@@ -150,11 +180,24 @@ func (s *syncCalls) alone(c *syncCall) bool {
 	return c.callers == 1
 }
 
+// forget is for a call whose outcome is on disk.
+func (s *syncCalls) forget(key syncKey, c *syncCall) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m[key] == c {
+		delete(s.m, key)
+		close(c.recorded)
+	}
+}
+
 func (s *syncCalls) end(key syncKey, c *syncCall) {
 	s.mu.Lock()
-	delete(s.m, key)
 	c.hearing.left, c.hearing.told = c.callers, c.res.Heard
+	c.answered = true
 	s.mu.Unlock()
+	if c.res.Heard == nil || c.res.Joined { // it is on disk
+		s.forget(key, c)
+	}
 	close(c.done)
 }
 
@@ -171,7 +214,7 @@ func (l *Ledger) sendSync(it *submitItem, gone func() bool) (SyncResult, error) 
 			return SyncResult{}, notStarted()
 		}
 		outcome := make(chan syncOutcome, 1)
-		it.sync = &syncSend{probe: probe, done: func(o syncOutcome) {
+		it.sync = &syncSend{probe: probe, recorded: it.recorded, done: func(o syncOutcome) {
 			select {
 			case outcome <- o:
 			default: // a second result of one attempt
@@ -306,8 +349,8 @@ func (l *Ledger) syncWait(res SyncResult, outcome <-chan syncOutcome) SyncResult
 // syncOther waits for the outcome of a message that another process may be sending.
 func (l *Ledger) syncOther(it *submitItem, res SyncResult) SyncResult {
 	if key := it.unheard; key != "" {
-		res.Heard = func(heard bool) {
-			if heard {
+		res.Heard = func(keep time.Duration) {
+			if keep == 0 {
 				l.forgetUnheard(it.app.no, key)
 			}
 		}

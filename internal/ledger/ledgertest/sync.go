@@ -50,7 +50,11 @@ func (e *Env) call(s hongyan.Submission, w *waiting) *waiting {
 	go func() {
 		defer close(w.done)
 		if w.res, w.err = e.SendSync(w.ctx, s, ledger.Joining{Uncertain: repeats}); w.err == nil {
-			w.res.Heard(!w.deaf)
+			keep := time.Duration(0)
+			if w.deaf {
+				keep = repeats
+			}
+			w.res.Heard(keep)
 		}
 	}()
 	return w

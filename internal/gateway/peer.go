@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hongyan-push/hongyan"
+)
+
+// A caller that gave up cannot always be seen at the socket: the answer may have been on its
+// way, or the close. Answers that took less than lateAfter found nobody gone. Of a later one
+// a repeat is answered with the same message for lateKept, unless it comes on the same
+// connection: a program that goes on with that has read the answer there.
+const (
+	lateAfter = 250 * time.Millisecond
+	lateKept  = 3 * time.Second
+)
+
+// peer is a connection and what was answered late on it. Its requests come one by one.
+type peer struct {
+	net.Conn
+	body   [sha256.Size]byte
+	forget func()
+}
+
+type peerKey struct{}
+
+// ConnContext is for the listener's http.Server.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, peerKey{}, &peer{Conn: c})
+}
+
+func (c *call) peer() *peer {
+	p, _ := c.ctx.Value(peerKey{}).(*peer)
+	return p
+}
+
+// goesOn lets the same be sent anew by whoever has read the answer to it.
+func (c *call) goesOn() {
+	p := c.peer()
+	if p == nil || p.forget == nil {
+		return
+	}
+	if p.body == sha256.Sum256(c.body) {
+		p.forget()
+	}
+	p.forget = nil
+}
+
+// took answers that a message was taken, sends that on its way, and tells for how long a
+// repeat is to be answered with it.
+func (c *call) took(id hongyan.MessageID, v any, heard func(keep time.Duration), forget func()) {
+	c.said(id)
+	c.ok(v)
+	p := c.peer()
+	switch {
+	case http.NewResponseController(c.w).Flush() != nil, c.ctx.Err() != nil, p != nil && gone(p.Conn):
+		heard(c.repeat)
+	case time.Since(c.began) > lateAfter && p != nil:
+		p.body, p.forget = sha256.Sum256(c.body), forget
+		heard(lateKept)
+	default:
+		heard(0)
+	}
+}
+
+// said names the message that an answer is about.
+func (c *call) said(id hongyan.MessageID) { c.w.Header().Set("X-Hongyan-Message", string(id)) }
