@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -53,9 +54,9 @@ func (c *call) login() {
 }
 
 // record keeps what WeChat said of a user. The code is used up, so the caller hears of it
-// whether or not it can be kept.
+// whether or not it can be kept, and it is kept whether or not the caller is still there.
 func (c *call) record(in ledger.Login) {
-	if _, err := c.g.l.RecordLogin(c.ctx, c.app, in); err != nil {
+	if _, err := c.g.l.RecordLogin(context.WithoutCancel(c.ctx), c.app, in); err != nil {
 		c.g.log.ErrorContext(c.ctx, "user not recorded", "appid", c.app, "err", err)
 	}
 }

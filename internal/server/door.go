@@ -76,9 +76,14 @@ func (s *Server) serve(api, sdks http.Handler, log *slog.Logger) {
 	strangers.Handle(callbackPath, s.callback)
 	for d, handler := range map[*door]http.Handler{s.private: private, s.public: public, s.sdks: sdks} {
 		if d != nil {
-			d.http = &http.Server{Handler: handler, ConnContext: gateway.ConnContext, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+			d.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 				MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 		}
+	}
+	if s.sdks != nil {
+		// Longer than a body may take to come and a relayed call to be answered; then whoever
+		// does not read is let go. The other doors have streams, which last.
+		s.sdks.http.ConnContext, s.sdks.http.WriteTimeout = gateway.ConnContext, 4*time.Minute
 	}
 }
 
