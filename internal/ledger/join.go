@@ -81,8 +81,8 @@ func (k twinKey) unheard() string {
 	return unheardKeys + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// rememberUnheard keeps what nobody heard of, so that a repeat is answered with it. That is
-// rare: the caller had gone.
+// rememberUnheard keeps accepted messages whose callers may not have the answer, so that a
+// repeat is answered with them. That is rare: the caller had gone, or the answer was late.
 func (t *txn) rememberUnheard(batch []*result) error {
 	var rows [][]any
 	for _, r := range batch {
@@ -90,13 +90,20 @@ func (t *txn) rememberUnheard(batch []*result) error {
 			rows = append(rows, []any{r.job.app, r.job.says.unheard(), r.job.seq, t.now + r.keep.Milliseconds()})
 		}
 	}
+	return t.insertUnheard(rows...)
+}
+
+func (t *txn) insertUnheard(rows ...[]any) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	slices.SortFunc(rows, func(x, y []any) int {
+	order := func(x, y []any) int {
 		return cmp.Or(cmp.Compare(x[0].(int64), y[0].(int64)), cmp.Compare(x[1].(string), y[1].(string)))
-	})
-	return t.insertRows(`/* ledger.rememberUnheard */ INSERT INTO dedup_keys`, dedupColumns, rows, t.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
+	}
+	slices.SortFunc(rows, order)
+	// PostgreSQL takes no row twice in one statement.
+	rows = slices.CompactFunc(rows, func(x, y []any) bool { return order(x, y) == 0 })
+	return t.insertRows(`/* ledger.insertUnheard */ INSERT INTO dedup_keys`, dedupColumns, rows, t.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
 }
 
 // hearingOf keeps a stored message that nobody heard of, and lets one go of which somebody
@@ -120,7 +127,7 @@ func (l *Ledger) hearingOf(it *submitItem) func(keep time.Duration) {
 		}
 		until := ms(l.Now().Add(keep))
 		err := l.write(context.Background(), "remember what was not heard", func(t *txn) error {
-			return t.insertRows(`/* ledger.rememberUnheard */ INSERT INTO dedup_keys`, dedupColumns, [][]any{{app, key, seq, until}}, t.l.d.upsert([]string{"app_no", "dedup_key"}, []string{"seq", "until"}))
+			return t.insertUnheard([]any{app, key, seq, until})
 		})
 		if err != nil {
 			l.log.Error("a repeat will be sent as a message of its own", "err", err)

@@ -58,7 +58,6 @@ type submitItem struct {
 	id       ulid.ULID // the same in every try, so that a repeat finds what an earlier one stored
 	join     *Joining  // it may be answered with another that says the same
 	sync     *syncSend // its caller waits for what it comes to, and it has a place
-	recorded func()
 
 	// Set by the transaction.
 	user    int64

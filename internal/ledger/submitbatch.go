@@ -14,7 +14,8 @@ import (
 // submitBatch is one transaction of submits. It asks the database for everything it needs
 // in a few statements, decides in memory, in the order of arrival, and writes in a few.
 // Locks go in one order on all replicas, each kind sorted: idempotency keys, dedup keys,
-// grants, new users, messages.
+// grants, new users, messages. Where repeats are looked for, users who are known come before
+// their grants.
 type submitBatch struct {
 	l     *Ledger
 	t     *txn

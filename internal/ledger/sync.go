@@ -80,10 +80,9 @@ func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joinin
 		res.Joined, res.Heard = true, c.hearing.tell
 		return res, c.err
 	}
-	it.recorded = func() { l.syncs.forget(key, c) }
 	func() {
 		defer l.syncs.end(key, c) // whatever happens, nobody may wait for ever
-		c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) })
+		c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) }, func() { l.syncs.forget(key, c) })
 		c.res.Forget = func() {
 			select {
 			case <-c.recorded:
@@ -103,6 +102,7 @@ type syncCalls struct {
 	m  map[syncKey]*syncCall
 }
 
+// syncKey is what [twinKey] is, before the user's row is known.
 type syncKey struct {
 	app, template int64
 	to            hongyan.OpenID
@@ -190,6 +190,7 @@ func (s *syncCalls) forget(key syncKey, c *syncCall) {
 	}
 }
 
+// end lets the callers go: those that come from here on make a call of their own.
 func (s *syncCalls) end(key syncKey, c *syncCall) {
 	s.mu.Lock()
 	c.hearing.left, c.hearing.told = c.callers, c.res.Heard
@@ -202,7 +203,7 @@ func (s *syncCalls) end(key syncKey, c *syncCall) {
 }
 
 // sendSync tries until the message is on its way, or its time to begin is over.
-func (l *Ledger) sendSync(it *submitItem, gone func() bool) (SyncResult, error) {
+func (l *Ledger) sendSync(it *submitItem, gone func() bool, recorded func()) (SyncResult, error) {
 	end := time.Now().Add(syncStart)
 	for {
 		probe, err := l.syncMay(it)
@@ -214,7 +215,7 @@ func (l *Ledger) sendSync(it *submitItem, gone func() bool) (SyncResult, error) 
 			return SyncResult{}, notStarted()
 		}
 		outcome := make(chan syncOutcome, 1)
-		it.sync = &syncSend{probe: probe, recorded: it.recorded, done: func(o syncOutcome) {
+		it.sync = &syncSend{probe: probe, recorded: recorded, done: func(o syncOutcome) {
 			select {
 			case outcome <- o:
 			default: // a second result of one attempt
@@ -329,7 +330,8 @@ func (l *Ledger) submitSync(it *submitItem) (SyncResult, error) {
 	return SyncResult{Message: *it.result.Message, Joined: it.result.Message.Duplicate}, nil
 }
 
-// syncWait waits for the outcome, which is on disk when it comes.
+// syncWait waits for the outcome. It is on disk when it comes, but for an accept, which waits
+// for Heard.
 func (l *Ledger) syncWait(res SyncResult, outcome <-chan syncOutcome) SyncResult {
 	select {
 	case o := <-outcome:

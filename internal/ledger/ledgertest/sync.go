@@ -3,7 +3,6 @@ package ledgertest
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -456,12 +455,8 @@ func testJoinAcross(a, b *Env) {
 	first := a.sync(text("u1", "x"))
 	j := a.handed()
 	second := b.sync(text("u1", "x"))
-	var recorded sync.WaitGroup
-	recorded.Go(func() {
-		time.Sleep(300 * time.Millisecond) // b looks at it meanwhile
-		a.Record(j, a.Outcome(hongyan.OutcomeOK))
-	})
-	recorded.Wait()
+	b.eventually("b has found it and given its place back", func() bool { return b.Lane.given() == 1 })
+	a.Record(j, a.Outcome(hongyan.OutcomeOK))
 	id := first.want(a.TB, hongyan.StateAccepted, "")
 	if got := second.want(b.TB, hongyan.StateAccepted, ""); got != id || !second.res.Joined {
 		b.TB.Errorf("at the other process it is %s (joined: %v), want %s", got, second.res.Joined, id)
