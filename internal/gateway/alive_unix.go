@@ -3,26 +3,36 @@
 package gateway
 
 import (
+	"io"
 	"net"
 	"syscall"
 )
 
-// gone reports whether the peer has closed the connection, as far as is known here. It takes
-// nothing away: what it may have sent stays to be read.
-func gone(c net.Conn) bool {
+// peek tells what is known here of the peer: io.EOF if it has closed the connection, another
+// error if it cast off what was sent to it. It takes nothing away: what the peer may have sent
+// stays to be read.
+func peek(c net.Conn) error {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return false
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return true
+		return err
 	}
-	closed := false
+	var found error
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		closed = n == 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
+		switch {
+		case n == 0 && err == nil:
+			found = io.EOF
+		case err != syscall.EAGAIN && err != syscall.EINTR:
+			found = err
+		}
 	})
-	return err != nil || closed
+	if err != nil {
+		return err
+	}
+	return found
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/sha256"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -51,13 +52,21 @@ func (c *call) goesOn() {
 }
 
 // took answers that a message was taken, sends that on its way, and tells for how long a
-// repeat is to be answered with it.
+// repeat is to be answered with it. Who closes before the answer has gone did not wait for it;
+// who closes after it may have read it, unless what was sent came back.
 func (c *call) took(id hongyan.MessageID, v any, heard func(keep time.Duration), forget func()) {
+	p := c.peer()
+	left := c.ctx.Err() != nil || p != nil && peek(p.Conn) != nil
 	c.said(id)
 	c.ok(v)
-	p := c.peer()
+	if err := http.NewResponseController(c.w).Flush(); err != nil {
+		left = true
+	} else if p != nil {
+		err := peek(p.Conn)
+		left = left || err != nil && err != io.EOF
+	}
 	switch {
-	case http.NewResponseController(c.w).Flush() != nil, c.ctx.Err() != nil, p != nil && gone(p.Conn):
+	case left:
 		heard(c.repeat)
 	case time.Since(c.began) > lateAfter && p != nil:
 		p.body, p.forget = sha256.Sum256(c.body), forget
