@@ -1,0 +1,37 @@
+// The app that the pages speak of: in the query (?app=), else the one looked at last.
+import { computed, reactive } from 'vue'
+import { useRoute, useRouter } from 'vue-router'
+
+import { api, of, type Schemas } from './api'
+
+const stored = 'hongyan.app'
+
+const state = reactive<{ apps: Schemas['App'][]; loaded: boolean }>({ apps: [], loaded: false })
+
+export async function loadApps() {
+  state.apps = (await of(api.GET('/v1/apps'))).items
+  state.loaded = true
+}
+
+export function useApps() {
+  const route = useRoute()
+  const router = useRouter()
+  const appid = computed({
+    get: () => {
+      const asked = String(route.query.app ?? route.params.appid ?? '')
+      if (asked) return asked
+      const last = localStorage.getItem(stored)
+      return state.apps.find((a) => a.appid === last)?.appid ?? state.apps[0]?.appid ?? ''
+    },
+    set: (id: string) => {
+      localStorage.setItem(stored, id)
+      void router.replace({ query: { ...route.query, app: id, cursor: undefined } })
+    },
+  })
+  return {
+    apps: computed(() => state.apps),
+    loaded: computed(() => state.loaded),
+    appid,
+    app: computed(() => state.apps.find((a) => a.appid === appid.value)),
+  }
+}
