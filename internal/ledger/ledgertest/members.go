@@ -288,7 +288,7 @@ func testGuessing(e *Env) {
 	_, err := e.BeginSignIn(ctx, "anna")
 	e.wantRefused("five more", err, hongyan.CodeRateLimited)
 	e.Clock.Advance(time.Hour)
-	e.must(e.Sweep(ctx))
+	e.must(e.Purge(ctx))
 	if n := e.DB.Count(e.TB, "sign_in_tries"); n != 0 {
 		e.TB.Errorf("%d names are remembered an hour later", n)
 	}
@@ -339,7 +339,7 @@ func testMemberSessions(e *Env) {
 	if got := e.Clock.Now().Sub(Start); got < life-time.Hour || got > life+2*time.Hour {
 		e.TB.Errorf("who is always active is signed out after %v, want %v", got, life)
 	}
-	e.must(e.Sweep(ctx))
+	e.must(e.Purge(ctx))
 	if n := e.DB.Count(e.TB, "member_sessions"); n != 0 {
 		e.TB.Errorf("%d dead sessions are stored", n)
 	}
