@@ -75,6 +75,7 @@ var specTags = []*huma.Tag{
 	{Name: "events", Description: "What happened, as it is recorded for whoever subscribed: webhooks, and readers of the stream."},
 	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},
 	{Name: "keys", Description: "API keys."},
+	{Name: "audit", Description: "Who changed what."},
 	{Name: "reference", Description: "What codes mean."},
 }
 

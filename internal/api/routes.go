@@ -131,6 +131,9 @@ func (s *server) routes() {
 	get(s, route{"GET /v1/keys", "list-keys", "keys", manages, "List the API keys", 0, ""}, s.listKeys)
 	remove(s, route{"DELETE /v1/keys/{id}", "revoke-key", "keys", manages, "Revoke an API key", 0, ""}, s.revokeKey)
 
+	get(s, route{"GET /v1/audit", "list-audit", "audit", manages, "List what people and keys changed, newest first", 0,
+		"Each row was written with the change itself and says who, from where, to what and the difference; of secrets only that they changed. Rows stay 400 days. A key limited to some apps sees what belongs to these. A page may be short, even empty, while there is a next_cursor."}, s.listAudit)
+
 	get(s, route{"GET /v1/errcodes", "list-errcodes", "reference", anyKey, "List WeChat's errcodes", 0, ""}, s.listErrcodes)
 	get(s, route{"GET /v1/errcodes/{errcode}", "get-errcode", "reference", anyKey, "Explain one of WeChat's errcodes", 0, ""}, s.getErrcode)
 	get(s, route{"GET /v1/codes", "list-codes", "reference", anyKey, "List the error codes of this API", 0, ""}, s.listCodes)

@@ -334,6 +334,13 @@ func (l *Ledger) Cancel(ctx context.Context, id hongyan.MessageID) (*hongyan.Mes
 		if err != nil {
 			return err
 		}
+		after := hongyan.StateCanceled
+		if w.flags&flagEarlierUnclear != 0 {
+			after = hongyan.StateUncertain
+		}
+		if err := t.auditStatus(w, after); err != nil {
+			return err
+		}
 		return t.flush(gs)
 	})
 	if err != nil {
@@ -370,6 +377,9 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 		if err := t.resolve(gs, w, as); err != nil {
 			return err
 		}
+		if err := t.auditStatus(w, as); err != nil {
+			return err
+		}
 		if as.Final() {
 			t.emitMessage(hongyan.EventMessageUncertainClosed, w.app, w.seq)
 		}
@@ -380,6 +390,11 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 	}
 	l.nudgeDue()
 	return l.Message(ctx, id)
+}
+
+// auditStatus leaves a row about a message whose state somebody changes.
+func (t *txn) auditStatus(w *row, as hongyan.State) error {
+	return t.auditDiff(w.message.App, "message", string(w.message.ID), map[string]any{"status": w.message.Status}, map[string]any{"status": as})
 }
 
 func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {

@@ -299,6 +299,7 @@ func (l *Ledger) purge(ctx context.Context) error {
 		{"witnesses", "app_no, source, ref", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
 		{"evidence", "app_no, msgid", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
 		{"mp_sessions", "hash", "expires_at <= ?", now},
+		{"audit", "id", "id < ?", idBefore(now - AuditKept.Milliseconds())},
 		{"callbacks", "id", "id < ? AND due_at IS NULL", idBefore(now - hongyan.MaxReportAge.Milliseconds())},
 	} {
 		for {
