@@ -45,6 +45,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Version is this program's, told by /healthz.
 	Version string
+	// SandboxURL is the base URL of the sandbox that /v1/sandbox drives; empty: there is none.
+	SandboxURL string
 	// Stopping is closed when the server stops: streams, which would go on for ever, end then.
 	Stopping <-chan struct{}
 }
@@ -74,6 +76,7 @@ type server struct {
 	spec    spec
 	library library
 	limits  mpLimits
+	relay   *http.Client // to the sandbox
 	streams atomic.Int64 // readers of the stream of events
 }
 
@@ -103,7 +106,7 @@ func newServer(cfg Config) (*server, error) {
 	if cfg.Now == nil && cfg.Ledger != nil {
 		cfg.Now = cfg.Ledger.Now
 	}
-	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits()}
+	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits(), relay: newRelay()}
 	if cfg.AdminKey != "" {
 		s.admin = sha256.Sum256([]byte(cfg.AdminKey))
 	}

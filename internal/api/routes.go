@@ -138,6 +138,10 @@ func (s *server) routes() {
 	get(s, route{"GET /v1/errcodes/{errcode}", "get-errcode", "reference", anyKey, "Explain one of WeChat's errcodes", 0, ""}, s.getErrcode)
 	get(s, route{"GET /v1/codes", "list-codes", "reference", anyKey, "List the error codes of this API", 0, ""}, s.listCodes)
 
+	for _, rt := range relayRoutes() {
+		s.mux.HandleFunc(rt.on, s.guard(rt.scopes, s.relaySandbox))
+	}
+
 	// Without a key: for probes and people on the private listener.
 	s.mux.HandleFunc("GET /healthz", s.open(s.healthz))
 	s.mux.HandleFunc("GET /readyz", s.open(s.readyz))

@@ -24,6 +24,7 @@ var chinese = map[string]string{
 	"APP":                                                                "小程序",
 	"OBJECT":                                                             "对象",
 	"CHANGES":                                                            "更改",
+	"Base URL of the sandbox that keys of scope sandbox drive through /v1/sandbox, as the console's phone does. Only for a server whose wechat-url is a sandbox too. Default: none.": "沙箱的基础地址：具有 sandbox 权限的 key 可通过 /v1/sandbox 操作它（控制台的模拟手机即如此）。仅用于 wechat-url 也是沙箱的服务。默认无。",
 	"API keys.":                                                          "管理 API key。",
 	"Explain an errcode of WeChat's.":                                    "解释微信错误码。",
 	"Settings of the server.":                                            "查看服务配置。",

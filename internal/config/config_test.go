@@ -223,7 +223,7 @@ func TestCheck(t *testing.T) {
 	if err == nil {
 		t.Fatal("a bad one passed")
 	}
-	for _, w := range []string{"db:", "listen:", "public-listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:"} {
+	for _, w := range []string{"db:", "listen:", "public-listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:", "sandbox-url:"} {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("not reported: %s\n%v", w, err)
 		}

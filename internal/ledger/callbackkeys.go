@@ -199,6 +199,12 @@ func (l *Ledger) CallbackConfig(ctx context.Context, id hongyan.AppID) (hongyan.
 		return out, fmt.Errorf("read callback: %w", err)
 	}
 	out.VerifiedAt, out.LastAt = at(verified), at(last)
+	var rejected int64
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.CallbackConfig */ SELECT at, reason FROM callback_rejections WHERE app_no = ? ORDER BY id DESC LIMIT 1`, a.no).Scan(&rejected, &out.LastRejection)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return out, fmt.Errorf("read rejected callback: %w", err)
+	}
+	out.LastRejectedAt = at(rejected)
 	return out, nil
 }
 
