@@ -43,7 +43,10 @@ func (s *server) routes() {
 		"It stays in the list, marked gone, because messages name it."}, s.deleteTemplate)
 	post(s, route{"PUT /v1/apps/{appid}/templates/{ref}/alias", "set-template-alias", "templates", manages, "Name a template", 0,
 		"Messages may use the alias in place of the template_id; an empty alias takes the name away."}, s.setAlias)
-	post(s, route{"POST /v1/apps/{appid}/templates/{ref}/validate", "validate-data", "templates", readsOrSends, "Check data against a template", 0, ""}, s.validateData)
+	post(s, route{"POST /v1/apps/{appid}/templates/{ref}/validate", "validate-data", "templates", readsOrSends, "Check data against a template, and see its card", 0,
+		"Sends nothing. With openid it tells, too, what the user's grants would allow."}, s.validateData)
+	get(s, route{"GET /v1/apps/{appid}/templates/{ref}/reach", "get-reach", "templates", reads, "Count the users whom a template can be sent to now", 0,
+		"Exact, unless at_least says that counting took too long."}, s.reachTemplate)
 	get(s, route{"GET /v1/apps/{appid}/library/categories", "list-library-categories", "library", readsOrMngs, "List the app's categories", 0, "Kept for a day."}, s.listCategories)
 	get(s, route{"GET /v1/apps/{appid}/library/titles", "list-library-titles", "library", readsOrMngs, "List the library's titles", 0, "Kept for a day."}, s.listTitles)
 	get(s, route{"GET /v1/apps/{appid}/library/keywords", "list-library-keywords", "library", readsOrMngs, "List the keywords of a title", 0, "Kept for a day."}, s.listKeywords)
