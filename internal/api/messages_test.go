@@ -258,7 +258,7 @@ func TestListMessages(t *testing.T) {
 		"tag":       {client.MessageFilter{Tag: "t0", PageSize: 2}, 3},
 		"since":     {client.MessageFilter{Since: before}, 7},
 		"until":     {client.MessageFilter{Until: before}, 0},
-		"failed":    {client.MessageFilter{Status: hongyan.StateFailed}, 0},
+		"failed":    {client.MessageFilter{Status: []hongyan.State{hongyan.StateFailed}}, 0},
 	} {
 		seen := make(map[hongyan.MessageID]bool)
 		var last time.Time
