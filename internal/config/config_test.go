@@ -212,12 +212,12 @@ func TestSecrets(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	good := config.Config{Data: "d", Listen: ":0", WeChatURL: "http://127.0.0.1:1", Senders: 1, StopTimeout: 1}
+	good := config.Config{Data: "d", Listen: ":0", SandboxURL: "x", WeChatURL: "http://127.0.0.1:1", Senders: 1, StopTimeout: 1}
 	if err := good.Check(); err != nil {
 		t.Fatalf("a good one: %v", err)
 	}
 	bad := config.Config{DB: "oracle:x", Listen: "nowhere", PublicListen: "anywhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
-		WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
+		SandboxURL: "x", WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
 		RetainMessagesDays: -1, RetainDataDays: 40_000, RetainEventsDays: -1, OutboundAllow: []string{"10.0.0.1"}}
 	err := bad.Check()
 	if err == nil {
