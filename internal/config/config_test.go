@@ -212,9 +212,20 @@ func TestSecrets(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	good := config.Config{Data: "d", Listen: ":0", SandboxURL: "x", WeChatURL: "http://127.0.0.1:1", Senders: 1, StopTimeout: 1}
+	good := config.Config{Data: "d", Listen: ":0", WeChatURL: "http://127.0.0.1:1", Senders: 1, StopTimeout: 1}
 	if err := good.Check(); err != nil {
 		t.Fatalf("a good one: %v", err)
+	}
+	// A server that sends to people drives no sandbox.
+	mixed := good
+	mixed.SandboxURL = "http://127.0.0.1:8422"
+	if err := mixed.Check(); err != nil {
+		t.Errorf("a sandbox beside a sandbox: %v", err)
+	}
+	for _, u := range []string{"https://api.weixin.qq.com", "https://SH.api.weixin.qq.com"} {
+		if mixed.WeChatURL = u; mixed.Check() == nil {
+			t.Errorf("a sandbox beside %s passed", u)
+		}
 	}
 	bad := config.Config{DB: "oracle:x", Listen: "nowhere", PublicListen: "anywhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
 		SandboxURL: "x", WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
