@@ -32,6 +32,7 @@ func cases(t *testing.T, open func(testing.TB) *Database, settings hongyan.AppSe
 			if !t.Failed() && e.stop != nil {
 				e.WantIdle()
 				e.wantSound()
+				e.wantCounted()
 			}
 		})
 	}
