@@ -42,6 +42,17 @@ func (c *Counts) all() []*int64 {
 // ReasonResolved is the reason of a message that a person has settled.
 const ReasonResolved Code = "resolved"
 
+// ReasonTitle is what a failure's reason means, in both languages.
+func ReasonTitle(reason Code) Text {
+	if reason == ReasonResolved {
+		return Text{"A person said that it failed.", "人工确认为失败。"}
+	}
+	if info := LookupCode(reason); info.Code == reason {
+		return info.Title
+	}
+	return Text{string(reason), string(reason)}
+}
+
 // StatsBy is what figures are told apart by.
 type StatsBy string
 

@@ -75,6 +75,7 @@ type server struct {
 	library library
 	limits  mpLimits
 	streams atomic.Int64 // readers of the stream of events
+	lives   atomic.Int64 // readers of /v1/live
 }
 
 // New makes the handler of the API.
