@@ -255,7 +255,7 @@ func (t *txn) writeDelivery(o *deliveryOutcome) error {
 	j, r := o.job, o.res
 	if r.Untried {
 		t.touch(TopicWebhooks)
-	_, err := t.exec(`/* ledger.writeDelivery */ UPDATE deliveries SET attempts = attempts - 1, next_at = ?, updated_at = ? WHERE webhook_no = ? AND id = ? AND state = 1 AND attempts = ?`,
+		_, err := t.exec(`/* ledger.writeDelivery */ UPDATE deliveries SET attempts = attempts - 1, next_at = ?, updated_at = ? WHERE webhook_no = ? AND id = ? AND state = 1 AND attempts = ?`,
 			t.now, t.now, j.webhook, j.id[:], j.Attempt)
 		return err
 	}

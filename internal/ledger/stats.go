@@ -114,7 +114,7 @@ func writeCounts(ts []*txn) error {
 
 // statsState is what this process knows of the deltas.
 type statsState struct {
-	some atomic.Bool             // it has written some since the last fold
+	some atomic.Bool               // it has written some since the last fold
 	mine atomic.Pointer[ulid.ULID] // the newest of its own
 }
 
