@@ -50,6 +50,9 @@ func (t *txn) count(c counted) {
 	if c.n == 0 {
 		return
 	}
+	if c.what < whatGranted {
+		t.touch(TopicMessages)
+	}
 	for i := len(t.counts) - 1; i >= max(t.saved, len(t.counts)-countLook); i-- {
 		if x := &t.counts[i]; x.template == c.template && x.what == c.what && x.errcode == c.errcode && x.reason == c.reason {
 			x.n += c.n
