@@ -65,6 +65,8 @@ export function backendOf(p: Phone, now: () => Date) {
     // Most are quicker than a look: what was passed through is told too.
     if (!last && ['accepted', 'delivered', 'undelivered', 'failed'].includes(m.status)) story.tell('hongyan', 'mSending')
     if (last !== 'accepted' && m.status === 'delivered') story.tell('wechat', 'mAccepted', { tone: 'good', args: { msgid: m.msgid ?? '' } })
+    // The card came before the word that it did.
+    if (m.status === 'delivered') await p.look()
     const tone = tones[m.status as keyof typeof tones] ?? 'still'
     const failed = m.status === 'failed' || m.status === 'undelivered' || m.status === 'uncertain'
     story.tell(m.status === 'accepted' || m.errcode ? 'wechat' : 'hongyan', failed && m.errcode ? 'mRefused' : said[m.status], {

@@ -3,7 +3,7 @@
 import { api, type Schemas } from '../../api'
 import { orderNumber, orderPage, type Order, type Product } from './shop'
 import type { Phone } from './phone'
-import { relay, traced, type Card, type Grants, type Push, type TapResult, type Trace } from './sandbox'
+import { relay, traced, type Card, type Push, type TapResult, type Trace } from './sandbox'
 
 const events = { popup: 'subscribe_msg_popup_event', change: 'subscribe_msg_change_event' }
 
@@ -81,14 +81,21 @@ export function deedsOf(p: Phone) {
     const say = !asked ? 'tapSilent' : accepted > 0 ? 'tapAccepted' : 'tapRejected'
     story.tell('wechat', say, { tone: accepted > 0 ? 'good' : 'warn', args: { n: accepted, of: ids.length }, calls })
     if (o) update(o, { asked: true })
-    await report(said, silent, at)
+    const had = granted()
+    await report(said, silent, at, accepted)
     if (p.pushOn.value && asked) await witness(events.popup, before, 'popupCame')
     else if (p.pushOn.value) story.tell('wechat', 'popupSilent')
     else story.tell('wechat', 'popupOff', { tone: 'warn' })
+    await p.readStandings()
+    const n = granted() - had
+    story.tell('hongyan', n > 0 ? 'grantsUp' : 'grantsSame', { tone: n > 0 ? 'good' : 'still', args: { n } })
   }
 
+  /** Grants that this server has entered for the user, whatever became of them. */
+  const granted = () => p.standings.value.reduce((n, s) => n + (s.here?.granted ?? 0), 0)
+
   /** What the mini program's SDK sends of each choice. */
-  async function report(said: Record<string, string>, silent: Map<string, boolean>, at: number) {
+  async function report(said: Record<string, string>, silent: Map<string, boolean>, at: number, accepted: number) {
     const calls: Trace[] = []
     const reports = Object.entries(said).map(([template, choice]) => ({
       id: crypto.randomUUID(), openid, template, choice, silent: silent.get(template), age_ms: Date.now() - at,
@@ -96,7 +103,8 @@ export function deedsOf(p: Phone) {
     const done = await traced('POST', `/v1/apps/${appid}/grants/report`,
       api.POST('/v1/apps/{appid}/grants/report', { params: { path }, body: { reports } }), calls, { reports })
     const counted = done.items.reduce((n, r) => n + r.counted, 0)
-    story.tell('hongyan', counted > 0 ? 'reportCounted' : 'reportTaken', { tone: counted > 0 ? 'good' : 'still', args: { n: counted }, calls })
+    const say = counted > 0 ? 'reportCounted' : accepted > 0 ? 'reportSecond' : 'reportTaken'
+    story.tell('hongyan', say, { tone: counted > 0 ? 'good' : 'still', args: { n: counted }, calls })
   }
 
   /** Waits for WeChat's own event of what just happened. */
@@ -122,8 +130,8 @@ export function deedsOf(p: Phone) {
     p.deed(async () => {
       const before = p.pushOn.value ? (await p.pushes(events.change)).length : 0
       const calls: Trace[] = []
-      await relay<Grants>('POST', 'refuse', { body: { appid, openid, template_id: c.template_id, where: 'card' } }, calls)
-      story.tell('phone', 'refused', { tone: 'warn', args: { title: p.titleOf(c) }, calls })
+      await relay('POST', 'refuse', { body: { appid, openid, template_id: c.template_id, where: 'card' } }, calls)
+      story.tell('phone', 'refused', { tone: 'warn', args: { title: c.title }, calls })
       if (p.pushOn.value) await witness(events.change, before, 'changeCame')
       else story.tell('wechat', 'changeOff', { tone: 'warn' })
     })
@@ -133,7 +141,7 @@ export function deedsOf(p: Phone) {
     p.deed(async () => {
       const calls: Trace[] = []
       const body = { appid, openid, template_id: t?.template_id ?? '', where: t ? 'settings' : 'main_switch', allow }
-      await relay<Grants>('POST', 'refuse', { body }, calls)
+      await relay('POST', 'refuse', { body }, calls)
       story.tell('phone', t ? (allow ? 'setOn' : 'setOff') : allow ? 'mainOn' : 'mainOff', { tone: allow ? 'still' : 'warn', args: { title: t?.title ?? '' }, calls })
     })
 

@@ -2,9 +2,9 @@
 // and as WeChat count them. Screens take it by thePhone().
 import { computed, inject, onScopeDispose, provide, ref, shallowRef, type InjectionKey } from 'vue'
 
-import { api, of, Problem, type Schemas } from '../../api'
+import { api, of, type Schemas } from '../../api'
 import { useLive } from '../../api/live'
-import { all, relay, tail, type Card, type Clock, type Grants, type Push } from './sandbox'
+import { all, relay, type Card, type Clock, type Grants, type ListedApp, type Listed, type Push, type Settings } from './sandbox'
 import { pages, type Order } from './shop'
 import { useStory } from './story'
 
@@ -15,6 +15,14 @@ export type Standing = { template: Schemas['Template']; here?: Schemas['Subscrip
 
 /** What the subscription sheet asks, while it is open. */
 export type Sheet = { templates: Schemas['Template'][]; at: number; order?: Order }
+
+/** So many cards are shown, the newest. */
+const kept = 50
+
+const newerThan = (cards: Card[], msgid: string) => {
+  const i = cards.findIndex((c) => c.msgid === msgid)
+  return i < 0 ? cards : cards.slice(0, i)
+}
 
 const most = 3 // WeChat lets one tap ask for three templates on every phone
 
@@ -32,17 +40,15 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
   const templates = shallowRef<Schemas['Template'][]>([])
   const standings = shallowRef<Standing[]>([])
   const cards = shallowRef<Card[]>([])
-  const seen = ref(0)
+  const seen = ref('') // the newest card that was looked at
   const clock = shallowRef<Clock>()
   const clockRead = ref(Date.now())
   /** Whether WeChat pushes this app's events to us. */
   const pushOn = ref(false)
   const ready = ref(false)
   const problem = shallowRef<unknown>()
-  const unread = computed(() => Math.max(0, cards.value.length - seen.value))
-  const mainSwitch = computed(() => standings.value[0]?.there?.main_switch ?? true)
-
-  const readCards = tail<Card>('outbox', { appid, openid })
+  const mainSwitch = ref(true)
+  const unread = computed(() => newerThan(cards.value, seen.value).length)
 
   /** What the shop asks for: the templates of its scene, else the first of one kind. */
   async function readTemplates() {
@@ -55,14 +61,15 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
   }
 
   async function readStandings() {
-    const [here, ...there] = await Promise.all([
+    const [here, there] = await Promise.all([
       of(api.POST('/v1/apps/{appid}/grants/query', { params: { path }, body: { openids: [openid] } })),
-      ...templates.value.map((t) => relay<Grants>('GET', 'grants', { query: { appid, openid, template_id: t.template_id } })),
+      relay<Settings>('GET', 'settings', { query: { appid, openid } }),
     ])
-    standings.value = templates.value.map((template, i) => ({
+    mainSwitch.value = there.main_switch
+    standings.value = templates.value.map((template) => ({
       template,
       here: here.items.find((s) => s.template_id === template.template_id),
-      there: there[i],
+      there: there.templates.find((s) => s.template_id === template.template_id),
     }))
   }
 
@@ -72,28 +79,21 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
   }
 
   async function readPush() {
-    try {
-      await relay('GET', `apps/${encodeURIComponent(appid)}/push`)
-      pushOn.value = true
-    } catch (e) {
-      if (!(e instanceof Problem) || e.status !== 404) throw e
-      pushOn.value = false
-    }
+    const apps = await relay<Listed<ListedApp>>('GET', 'apps')
+    pushOn.value = apps.items.some((a) => a.appid === appid && a.pushes)
   }
 
   /** What the phone got since the last look; says so when it is something new. */
   async function look() {
-    const list = await readCards()
-    const fresh = ready.value ? list.slice(cards.value.length) : []
-    cards.value = list
-    if (screen.value === 'inbox') seen.value = list.length
-    for (const c of fresh) {
-      story.tell('wechat', 'cardCame', { tone: 'good', args: { title: titleOf(c) }, calls: [{ method: 'GET', path: '/v1/sandbox/outbox', status: 200, answer: c }] })
+    const { items } = await relay<Listed<Card>>('GET', 'inbox', { query: { appid, openid, limit: kept } })
+    const fresh = ready.value ? newerThan(items, cards.value[0]?.msgid ?? '') : []
+    cards.value = items
+    if (screen.value === 'inbox') seen.value = items[0]?.msgid ?? ''
+    for (const c of [...fresh].reverse()) {
+      story.tell('wechat', 'cardCame', { tone: 'good', args: { title: c.title }, calls: [{ method: 'GET', path: '/v1/sandbox/inbox', status: 200, answer: c }] })
     }
     return fresh.length > 0
   }
-
-  const titleOf = (c: Card) => templates.value.find((t) => t.template_id === c.template_id)?.title ?? c.template_id
 
   async function start() {
     problem.value = undefined
@@ -117,8 +117,10 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
     if (!ready.value || looking || document.hidden) return
     looking = true
     try {
-      let changed = await look()
-      for (const w of watched) changed = (await w()) || changed
+      // What the server knows first: a card is told after the call that brought it.
+      let changed = false
+      for (const w of [...watched]) changed = (await w()) || changed
+      changed = (await look()) || changed
       if (changed) await readStandings()
       problem.value = undefined
     } catch (e) {
@@ -150,13 +152,13 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
 
   function go(to: Screen) {
     screen.value = to
-    if (to === 'inbox') seen.value = cards.value.length
+    if (to === 'inbox') seen.value = cards.value[0]?.msgid ?? ''
   }
 
   void start()
   return {
     app, appid, openid, story, screen, page, loggedIn, orders, sheet, busy, templates, standings, cards, unread, clock, clockRead, pushOn, ready, problem, mainSwitch,
-    watched, titleOf, start, readStandings, readClock, pushes, look, tick, deed, go,
+    watched, start, readStandings, readClock, pushes, look, tick, deed, go,
   }
 }
 

@@ -16,16 +16,20 @@ export type Grants = {
   voided: number
 }
 
+/** The mini program's settings page: every template with its grants. */
+export type Settings = { main_switch: boolean; templates: (Grants & { template_id: string; title: string })[] }
+
+/** A card as the phone shows it. */
 export type Card = {
   msgid: string
-  appid: string
-  openid: string
   template_id: string
+  title: string
   page: string
-  miniprogram_state: string
-  data: Record<string, { value: string }>
+  lines: { label: string; key: string; value: string }[]
   at: string
 }
+
+export type ListedApp = { appid: string; name: string; users: number; templates: number; pushes: boolean }
 
 export type TapResult = {
   success?: Record<string, string>
@@ -60,7 +64,7 @@ export type Fault = FaultSpec & { id: string; left: number | null; acted: number
 
 export type Clock = { now: string; offset_s: number }
 
-type Listed<T> = { items: T[]; next_cursor: string | null }
+export type Listed<T> = { items: T[]; next_cursor: string | null }
 type Query = Record<string, string | number | undefined>
 type Answer = { data?: unknown; response: Response }
 
@@ -92,20 +96,6 @@ export async function all<T>(path: string, query: Query): Promise<T[]> {
     items.push(...page.items)
     if (!page.next_cursor) return items
     cursor = page.next_cursor
-  }
-}
-
-/** A list that only grows: each look reads on where the last one ended. */
-export function tail<T>(path: string, query: Query) {
-  let whole: T[] = [] // of the pages before
-  let cursor: string | undefined
-  return async (): Promise<T[]> => {
-    for (;;) {
-      const page = await relay<Listed<T>>('GET', path, { query: { ...query, limit: 200, cursor } })
-      if (!page.next_cursor) return [...whole, ...page.items]
-      whole = [...whole, ...page.items]
-      cursor = page.next_cursor
-    }
   }
 }
 
