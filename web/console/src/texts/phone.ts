@@ -46,6 +46,7 @@ export default {
   buy: ['购买', 'Buy'],
   buyIt: ['购买 {name}', 'Buy {name}'],
   order: ['订单', 'Order'],
+  orderWord: ['订单', '订单'],
   orderNo: ['订单号', 'Order no.'],
   total: ['合计', 'Total'],
   pay: ['支付 ¥{price}', 'Pay ¥{price}'],

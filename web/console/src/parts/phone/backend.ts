@@ -13,6 +13,9 @@ const ended = ['delivered', 'undelivered', 'failed', 'canceled', 'expired']
 const said = { scheduled: 'mScheduled', queued: 'mQueued', sending: 'mSending', held: 'mHeld', accepted: 'mAccepted', delivered: 'mDelivered', undelivered: 'mUndelivered', failed: 'mFailed', uncertain: 'mUncertain', canceled: 'mCanceled', expired: 'mExpired' } as const
 const tones = { accepted: 'good', delivered: 'good', failed: 'bad', undelivered: 'bad', uncertain: 'warn', held: 'warn', expired: 'warn' } as const
 
+/** WeChat's words without the number of the request, which the answer has too. */
+const plain = (errmsg = '') => errmsg.replace(/,? ?rid: .*$/, '')
+
 export function backendOf(p: Phone, now: () => Date) {
   const { appid, openid, story } = p
   const noGrant = ref<NoGrant>('send')
@@ -59,7 +62,7 @@ export function backendOf(p: Phone, now: () => Date) {
   async function tellOf(m: Schemas['Message'], calls: Trace[], last: string) {
     // Back in the queue after an answer: a further attempt follows.
     if (m.status === 'queued' && m.errcode) {
-      story.tell('wechat', 'mAgain', { tone: 'warn', args: { code: m.errcode, msg: m.errmsg ?? '' }, calls, why: await meaning(m.errcode) })
+      story.tell('wechat', 'mAgain', { tone: 'warn', args: { code: m.errcode, msg: plain(m.errmsg) }, calls, why: await meaning(m.errcode) })
       return
     }
     // Most are quicker than a look: what was passed through is told too.
@@ -70,7 +73,7 @@ export function backendOf(p: Phone, now: () => Date) {
     const tone = tones[m.status as keyof typeof tones] ?? 'still'
     const failed = m.status === 'failed' || m.status === 'undelivered' || m.status === 'uncertain'
     story.tell(m.status === 'accepted' || m.errcode ? 'wechat' : 'hongyan', failed && m.errcode ? 'mRefused' : said[m.status], {
-      tone, calls, args: { msgid: m.msgid ?? '', code: m.errcode ?? '', msg: m.errmsg ?? '', reason: m.reason ?? '' },
+      tone, calls, args: { msgid: m.msgid ?? '', code: m.errcode ?? '', msg: plain(m.errmsg), reason: m.reason ?? '' },
       why: failed ? (m.errcode ? await meaning(m.errcode) : await why(m.reason ?? '', m.template)) : undefined,
     })
   }

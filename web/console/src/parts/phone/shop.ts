@@ -1,7 +1,7 @@
 // The small shop that the phone's mini program is: what it sells, and what its back end writes
 // on a card.
 import type { Schemas } from '../../api'
-import type phone from '../../texts/phone'
+import phone from '../../texts/phone'
 
 export type Product = { key: 'coat' | 'tea' | 'beans'; name: keyof typeof phone; price: number; hue: number }
 
@@ -40,8 +40,12 @@ export function cardData(t: Schemas['Template'], order: Order, product: string, 
   }
   const data: Record<string, string> = {}
   for (const k of t.keywords) {
-    data[k.key] = own[k.type] ?? k.example ?? k.enum?.[0] ?? ''
-    delete own[k.type] // a second one of the type means something else
+    const example = k.example ?? k.enum?.[0] ?? ''
+    // Numbers of parcels are of the same type; what is an order's is told by its label, which
+    // is Chinese whatever the reader's language.
+    const other = k.type === 'character_string' && !k.label.includes(phone.orderWord[0])
+    data[k.key] = other ? example : (own[k.type] ?? example)
+    if (!other) delete own[k.type] // a second one of the type means something else
   }
   return data
 }
