@@ -100,6 +100,7 @@ export default {
   off: ['关', 'off'],
   agree: ['一致', 'agree'],
   differ: ['不一致', 'differ'],
+  whyDiffer: ['微信不会把每件事都告诉你（例如用户在设置里关闭）。下一次下发会得到 43101，鸿雁随即改正。', 'WeChat does not tell everything, such as a switch turned off in the settings. The next send gets 43101, and Hongyan corrects its count.'],
   rememberedAccept: ['总是同意', 'always accepts'],
   rememberedReject: ['总是拒绝', 'always rejects'],
 

@@ -136,7 +136,7 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
     if (ready.value) await readStandings().catch((e) => (problem.value = e))
   })
 
-  /** Does one thing at a time. */
+  /** Does one thing at a time. Controls stay enabled meanwhile: a disabled one loses the focus. */
   async function deed(does: () => Promise<void>) {
     if (busy.value) return
     busy.value = true

@@ -30,6 +30,6 @@ export function useTrap(box: Ref<HTMLElement | null>, leave: () => void) {
   })
   onUnmounted(() => {
     // What opened it may be gone with it: then the phone's screen takes the focus.
-    void nextTick(() => (before?.isConnected ? before : document.querySelector<HTMLElement>('#phone-screen'))?.focus())
+    void nextTick(() => (before?.isConnected && before !== document.body ? before : document.querySelector<HTMLElement>('#phone-screen'))?.focus())
   })
 }
