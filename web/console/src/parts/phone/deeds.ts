@@ -62,7 +62,7 @@ export function deedsOf(p: Phone) {
     const s = p.sheet.value
     p.sheet.value = null
     if (!s) return Promise.resolve()
-    return p.deed(() => choose(s.templates, choices, always, s.order, Date.now()))
+    return p.afterwards(() => choose(s.templates, choices, always, s.order, Date.now()))
   }
 
   async function choose(templates: Schemas['Template'][], choices: Record<string, string>, always: boolean, o: Order | undefined, at: number) {
@@ -127,7 +127,7 @@ export function deedsOf(p: Phone) {
 
   /** "···" on a card. */
   const refuse = (c: Card) =>
-    p.deed(async () => {
+    p.afterwards(async () => {
       const before = p.pushOn.value ? (await p.pushes(events.change)).length : 0
       const calls: Trace[] = []
       await relay('POST', 'refuse', { body: { appid, openid, template_id: c.template_id, where: 'card' } }, calls)

@@ -137,8 +137,18 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
   })
 
   /** Does one thing at a time. Controls stay enabled meanwhile: a disabled one loses the focus. */
-  async function deed(does: () => Promise<void>) {
-    if (busy.value) return
+  function deed(does: () => Promise<void>): Promise<void> {
+    if (!busy.value) current = run(does)
+    return current
+  }
+  let current = Promise.resolve()
+  /** Does it after what is being done, where it must not be dropped. */
+  const afterwards = async (does: () => Promise<void>) => {
+    while (busy.value) await current
+    await deed(does)
+  }
+
+  async function run(does: () => Promise<void>) {
     busy.value = true
     try {
       await does()
@@ -158,7 +168,7 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
   void start()
   return {
     app, appid, openid, story, screen, page, loggedIn, orders, sheet, busy, templates, standings, cards, unread, clock, clockRead, pushOn, ready, problem, mainSwitch,
-    watched, start, readStandings, readClock, pushes, look, tick, deed, go,
+    watched, start, readStandings, readClock, pushes, look, tick, deed, afterwards, go,
   }
 }
 
