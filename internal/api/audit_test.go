@@ -40,6 +40,9 @@ func audits(w *world) map[string]func() reply {
 	webhook := func() string {
 		return "/v1/webhooks/" + id(ok(w.call("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","events":["*"]}`)))
 	}
+	member := func(name string) string {
+		return "/v1/members/" + id(ok(w.call("POST", "/v1/members", `{"name":"`+name+`","role":"viewer"}`)))
+	}
 	message := func() string {
 		m, err := w.admin.Submit(w.t.Context(), hongyan.Submission{App: w.appID(), To: hongyan.Recipient{OpenID: "held"}, Template: w.template.TemplateID,
 			Data: w.template.Example, OnNoGrant: hongyan.OnNoGrantHold}, client.Options{})
@@ -112,6 +115,10 @@ func audits(w *world) map[string]func() reply {
 		"revoke-key": func() reply {
 			return w.call("DELETE", "/v1/keys/"+id(ok(w.call("POST", "/v1/keys", `{"name":"old","scopes":["send"]}`))), "")
 		},
+		"create-member":   func() reply { return w.call("POST", "/v1/members", `{"name":"new","role":"viewer"}`) },
+		"update-member":   func() reply { return w.call("PATCH", member("known"), `{"role":"owner"}`) },
+		"reset-member":    func() reply { return w.call("POST", member("forgetful")+"/reset", "") },
+		"delete-member":   func() reply { return w.call("DELETE", member("leaver"), "") },
 		"delete-template": func() reply { return w.call("DELETE", tmpl, "") },
 	}
 }

@@ -35,6 +35,15 @@ func WithActor(ctx context.Context, a Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, a)
 }
 
+// actsAs names who is behind this transaction, if that was not known before: a person who
+// comes by a one-time link.
+func (t *txn) actsAs(m hongyan.Member) {
+	if a, ok := t.ctx.Value(actorKey{}).(Actor); ok && a.ID == "" {
+		a.ID, a.Name = string(m.ID), m.Name
+		t.ctx = WithActor(t.ctx, a)
+	}
+}
+
 // audited reports whether somebody is behind this transaction, for whom a difference is to
 // be worked out.
 func (t *txn) audited() bool {

@@ -104,9 +104,17 @@ func (l *Ledger) CreateMember(ctx context.Context, name string, role hongyan.Rol
 		if m.Link, m.LinkExpires, err = t.link(purposeReset, m.ID); err != nil {
 			return err
 		}
+		if err := t.auditDiff("", "member", string(m.ID), nil, memberFacts(m)); err != nil {
+			return err
+		}
 		return t.remember(idem, 201, string(m.ID))
 	})
 	return m, err
+}
+
+// memberFacts are what the audit log compares of a member.
+func memberFacts(m hongyan.Member) map[string]any {
+	return map[string]any{"name": m.Name, "role": m.Role, "disabled": !m.DisabledAt.IsZero()}
 }
 
 func (t *txn) createMember(name string, role hongyan.Role, hash string) (hongyan.Member, error) {
@@ -164,6 +172,9 @@ func (l *Ledger) UpdateMember(ctx context.Context, id hongyan.MemberID, ch Membe
 				return err
 			}
 		}
+		if err := t.auditDiff("", "member", string(id), memberFacts(was.Member), memberFacts(c.Member)); err != nil {
+			return err
+		}
 		return t.endSessions(id)
 	})
 	return c.Member, err
@@ -181,6 +192,9 @@ func (l *Ledger) DeleteMember(ctx context.Context, id hongyan.MemberID) error {
 		}
 		if err == nil {
 			err = t.endLinks(id)
+		}
+		if err == nil {
+			err = t.auditDiff("", "member", string(id), memberFacts(c.Member), nil)
 		}
 		if err != nil {
 			return err
@@ -233,6 +247,10 @@ func (t *txn) setPassword(c *Credential, hash string) error {
 	}
 	if err == nil {
 		err = t.endLinks(c.ID)
+	}
+	if err == nil {
+		t.actsAs(c.Member)
+		err = t.audit("", "member", string(c.ID), hongyan.ChangedSecret("/password", c.Hash != "", true))
 	}
 	if err != nil {
 		return err

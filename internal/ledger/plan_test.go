@@ -60,7 +60,7 @@ func mayScan(query, step string) bool {
 	switch step {
 	case "SCAN CONSTANT ROW", "SCAN v", "SCAN um", "SCAN x", // of what a subselect gives, by an index of its own
 		"SCAN stat_deltas", // a few seconds' worth
-		"SCAN 2-ROW VALUES CLAUSE", "SCAN messages USING COVERING INDEX messages_sending", "SCAN messages USING INDEX messages_sending":
+		"SCAN 2-ROW VALUES CLAUSE", "SCAN 4-ROW VALUES CLAUSE", "SCAN messages USING COVERING INDEX messages_sending", "SCAN messages USING INDEX messages_sending":
 		return true
 	}
 	for _, name := range []string{

@@ -183,8 +183,10 @@ func (l *Ledger) ResetMember(ctx context.Context, id hongyan.MemberID) (hongyan.
 		if err = t.endLinks(id); err != nil {
 			return err
 		}
-		c.Link, c.LinkExpires, err = t.link(purposeReset, id)
-		return err
+		if c.Link, c.LinkExpires, err = t.link(purposeReset, id); err != nil {
+			return err
+		}
+		return t.audit("", "member", string(id), hongyan.ChangedSecret("/link", false, true))
 	})
 	return c.Member, err
 }
@@ -242,6 +244,10 @@ func (l *Ledger) SetUp(ctx context.Context, token hongyan.SetupToken, c Credenti
 		}
 		m, err := t.createMember(name, hongyan.RoleOwner, hash)
 		if err != nil {
+			return err
+		}
+		t.actsAs(m)
+		if err := t.auditDiff("", "member", string(m.ID), nil, memberFacts(m)); err != nil {
 			return err
 		}
 		t.after = append(t.after, func() { c = Credential{Member: m, Hash: hash, Epoch: 1} })
