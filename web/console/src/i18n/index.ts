@@ -75,6 +75,11 @@ export function useFormat() {
       new Date(t).toLocaleString(tag.value, { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }),
     day: (t: string | number | Date) => new Date(t).toLocaleDateString(tag.value, { month: '2-digit', day: '2-digit' }),
     clock: (t: string | number | Date) => new Date(t).toLocaleTimeString(tag.value, { hour: '2-digit', minute: '2-digit', hour12: false }),
+    /** How long: of milliseconds, in its largest unit. */
+    span: (ms: number) => {
+      const [size, unit] = ([[86_400_000, 'day'], [3_600_000, 'hour'], [60_000, 'minute']] as const).find(([n]) => ms >= n) ?? [1000, 'second']
+      return Math.round(ms / size).toLocaleString(tag.value, { style: 'unit', unit, unitDisplay: 'long' })
+    },
     ago: (t: string | number | Date, now = Date.now()) => {
       const s = Math.round((now - new Date(t).getTime()) / 1000)
       const f = new Intl.RelativeTimeFormat(tag.value, { numeric: 'auto' })
