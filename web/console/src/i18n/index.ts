@@ -89,3 +89,8 @@ export function useFormat() {
     },
   }
 }
+
+/** What the server says in both languages, in the reader's. */
+export function useWords() {
+  return (x: { zh: string; en: string } | undefined): string => (x ? x[locale.value] : '')
+}
