@@ -41,7 +41,7 @@ export type SettingValue = string | number | string[] | null
 /** What is set, null where the default holds. */
 export function valueOf(s: Schemas['AppSettings'], k: Setting): SettingValue {
   const v = s[k.key]
-  if (v === undefined || v === null || v === '' || v === 0) return null
+  if (!v) return null // not set, empty or 0: the default holds
   return Array.isArray(v) ? (v.length === 0 ? null : [...v]) : v
 }
 
