@@ -38,15 +38,27 @@ export function useLanguage() {
   return { language: computed({ get: () => locale.value, set: (l: Language) => (locale.value = l) }) }
 }
 
+// Each table stands under a name of its own among the messages, put there when a view first
+// asks: a component may use several tables, which vue-i18n's local scopes do not allow.
+const spaces = new Map<Texts, string>()
+
+function spaceOf(table: Texts): string {
+  let space = spaces.get(table)
+  if (!space) {
+    space = `t${spaces.size}`
+    spaces.set(table, space)
+    i18n.global.mergeLocaleMessage('zh', { [space]: side(table, 0) })
+    i18n.global.mergeLocaleMessage('en', { [space]: side(table, 1) })
+  }
+  return space
+}
+
 /** The texts of a table: t(key), t(key, {name}) and, for "one | many", t(key, n). */
 export function useTexts<T extends Texts>(table: T) {
-  const { t } = useI18n({
-    useScope: 'local',
-    inheritLocale: true,
-    messages: { zh: side(table, 0), en: side(table, 1) },
-  })
+  const { t } = useI18n({ useScope: 'global' })
+  const space = spaceOf(table)
   return (key: keyof T & string, args: Record<string, unknown> | number = {}): string =>
-    typeof args === 'number' ? t(key, { n: args }, args) : t(key, args)
+    typeof args === 'number' ? t(`${space}.${key}`, { n: args }, args) : t(`${space}.${key}`, args)
 }
 
 function side(table: Texts, i: 0 | 1): Record<string, string> {
@@ -63,6 +75,11 @@ export function useFormat() {
       new Date(t).toLocaleString(tag.value, { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }),
     day: (t: string | number | Date) => new Date(t).toLocaleDateString(tag.value, { month: '2-digit', day: '2-digit' }),
     clock: (t: string | number | Date) => new Date(t).toLocaleTimeString(tag.value, { hour: '2-digit', minute: '2-digit', hour12: false }),
+    /** How long: of milliseconds, in its largest unit. */
+    span: (ms: number) => {
+      const [size, unit] = ([[86_400_000, 'day'], [3_600_000, 'hour'], [60_000, 'minute']] as const).find(([n]) => ms >= n) ?? [1000, 'second']
+      return Math.round(ms / size).toLocaleString(tag.value, { style: 'unit', unit, unitDisplay: 'long' })
+    },
     ago: (t: string | number | Date, now = Date.now()) => {
       const s = Math.round((now - new Date(t).getTime()) / 1000)
       const f = new Intl.RelativeTimeFormat(tag.value, { numeric: 'auto' })
@@ -71,4 +88,9 @@ export function useFormat() {
       return f.format(-s, 'second')
     },
   }
+}
+
+/** What the server says in both languages, in the reader's. */
+export function useWords() {
+  return (x: { zh: string; en: string } | undefined): string => (x ? x[locale.value] : '')
 }
