@@ -17,7 +17,7 @@ async function read(appid: string) {
   }
 }
 
-export function useTemplates() {
+export function useTitles() {
   const of = (appid: string): Template[] => {
     if (appid && !asked.has(appid)) void read(appid)
     return known.get(appid) ?? []
