@@ -71,7 +71,7 @@ export default {
   r_bad_query: ['缺少参数，或参数重复', 'A parameter is missing or there twice'],
   d_bad_query: ['多半不是微信；如果经过反向代理，检查它是否改写了查询串。', 'Most likely not WeChat; if a proxy stands before, see whether it rewrites the query.'],
   r_not_encrypted: ['推送是明文，而这里要求加密', 'The push is clear, and encryption is asked for'],
-  d_not_encrypted: ['在微信公众平台把消息加密方式改为“安全模式”。', 'Choose 安全模式 (secure mode) at mp.weixin.qq.com.'],
+  d_not_encrypted: ['在微信公众平台把消息加密方式改为“安全模式”。', 'Choose “安全模式” (secure mode) at mp.weixin.qq.com.'],
   r_no_key: ['推送是加密的，而这里没有 EncodingAESKey', 'The push is encrypted, and there is no EncodingAESKey here'],
   d_no_key: ['把微信公众平台上的 EncodingAESKey 填到消息推送配置。', 'Enter the EncodingAESKey of mp.weixin.qq.com in the set-up.'],
   r_unsigned: ['没有签名', 'There is no signature'],

@@ -21,7 +21,6 @@ export default {
   to: ['到', 'Until'],
   period: ['提交时间', 'Submitted'],
   clear: ['清除筛选', 'Clear filters'],
-  openId: ['按消息 ID 打开', 'Open by message id'],
   id: ['消息 ID', 'Message ID'],
   created: ['提交时间', 'Submitted'],
   updated: ['更新时间', 'Updated'],

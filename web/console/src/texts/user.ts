@@ -15,7 +15,6 @@ export default {
   subscriptions: ['各模板的授权', 'Grants by template'],
   noGrants: ['还没有授权记录', 'No grants yet'],
   noGrantsHint: ['该用户订阅或收到过消息后会显示。', 'They show once the user subscribed or was sent to.'],
-  open: ['查看 {title} 的账本', 'Open the ledger of {title}'],
   ledger: ['账本：{title}', 'Ledger: {title}'],
   explain: ['现在能发吗？', 'Can it be sent now?'],
   next: ['怎么办', 'What to do'],

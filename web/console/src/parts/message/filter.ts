@@ -12,26 +12,29 @@ export type MessageFilter = {
   /** An errcode of WeChat's, or a reason of ours such as no_grant. */
   reason?: string
   tag?: string
+  /** What the message's id begins with. */
+  id?: string
   since?: string
   until?: string
 }
 
 export function readMessages(f: MessageFilter, cursor: string) {
-  const number = /^-?\d+$/.test(f.reason ?? '') ? Number(f.reason) : undefined
+  const number = /^-?\d+$/.test(f.reason ?? '')
   const query = {
     app: f.app,
     openid: f.openid || undefined,
     template: f.template || undefined,
     status: f.status?.length ? (f.status as Status[]) : undefined,
-    errcode: number,
-    reason: number === undefined ? f.reason || undefined : undefined,
+    errcode: number ? f.reason : undefined,
+    reason: number ? undefined : f.reason || undefined,
     tag: f.tag || undefined,
+    id: f.id || undefined,
     since: f.since || undefined,
     until: f.until || undefined,
     limit: 50,
     cursor: cursor || undefined,
   }
-  return of(api.GET('/v1/messages', { params: { query: query as never }, querySerializer: { array: { style: 'form', explode: false } } }))
+  return of(api.GET('/v1/messages', { params: { query }, querySerializer: { array: { style: 'form', explode: false } } }))
 }
 
 /** An openid for what a person typed: an openid itself, or the team's own id of a user. */
