@@ -24,7 +24,6 @@ export default {
   late: ['{at} 才记录', 'recorded {at}'],
   plus: ['+{n}', '+{n}'],
   minus: ['−{n}', '−{n}'],
-  spentBy: ['由消息 {id} 使用', 'by message {id}'],
   messages: ['该用户的消息', 'Messages to this user'],
   adjust: ['调整次数', 'Adjust the count'],
   adjustLead: ['微信侧的实际次数不会改变，这里只修正账本。原因会写进记录。', 'WeChat’s own count stays as it is: this corrects the ledger alone. The reason is kept in the history.'],
