@@ -4,12 +4,12 @@ LOADED  := ./internal/server/...
 # SQLite under the race detector is nine times slower, so everything but the load and crash tests runs under it.
 RACED   = $(shell $(GO) list ./... | grep -v /internal/server$$)
 
-.PHONY: help deps lint test race chaos fuzz generate sdk demo bench
+.PHONY: help deps lint test race chaos fuzz generate sdk console demo bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
-deps: ## fetch Go modules and tools; where that is allowed, what else the tests run: a C compiler, database servers, Node, Python, Java, curl
+deps: ## fetch Go modules and tools; where that is allowed, what else the tests run: a C compiler, database servers, Node, Python, Java, curl, Chromium
 	$(GO) mod download
 	cd tools && $(GO) mod download
 	@need=; command -v cc >/dev/null || need="gcc libc6-dev"; \
@@ -19,6 +19,7 @@ deps: ## fetch Go modules and tools; where that is allowed, what else the tests 
 	command -v python3 >/dev/null || need="$$need python3"; \
 	command -v javac >/dev/null || need="$$need default-jdk-headless"; \
 	command -v curl >/dev/null || need="$$need curl"; \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || need="$$need chromium fonts-noto-cjk"; \
 	if [ -n "$$need" ]; then if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q $$need; \
 	else echo "not installed: $$need; the tests that need them are skipped"; fi; fi
@@ -53,6 +54,9 @@ sdk: ## rebuild the committed files of the mini-program SDK (needs Node)
 	cd sdk/miniprogram && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	rm -rf examples/miniprogram/miniprogram/hongyan
 	cp -R sdk/miniprogram/miniprogram_dist examples/miniprogram/miniprogram/hongyan
+
+console: ## rebuild the console's committed files (needs Node)
+	cd web/console && npm ci --ignore-scripts --no-audit --no-fund && npm run types && npm run check && npm run build
 
 demo: ## the server and a local WeChat, ready to try
 	$(GO) run ./cmd/hongyan demo

@@ -61,6 +61,12 @@ type MPToken struct{ secret }
 // TokenSecret is what the service at an app's token_url wants to be shown.
 type TokenSecret struct{ secret }
 
+// Password is what a member signs in with.
+type Password struct{ secret }
+
+// SetupToken is the secret part of a one-time link, by which a member sets a password.
+type SetupToken struct{ secret }
+
 // NewAppSecret wraps a clear AppSecret.
 func NewAppSecret(v string) AppSecret { return AppSecret{newSecret(v)} }
 
@@ -84,3 +90,9 @@ func NewMPToken(v string) MPToken { return MPToken{newSecret(v)} }
 
 // NewTokenSecret wraps a clear secret of a token_url.
 func NewTokenSecret(v string) TokenSecret { return TokenSecret{newSecret(v)} }
+
+// NewPassword wraps a clear password.
+func NewPassword(v string) Password { return Password{newSecret(v)} }
+
+// NewSetupToken wraps the clear token of a one-time link.
+func NewSetupToken(v string) SetupToken { return SetupToken{newSecret(v)} }

@@ -37,6 +37,10 @@ type Config struct {
 	AdminKey string
 	Logger   *slog.Logger     // default: discard
 	Now      func() time.Time // default: the ledger's clock
+	// Sessions are the members who are signed in to the console; nil: there is no console.
+	Sessions Sessions
+	// Sandbox says that the server relays to a sandbox.
+	Sandbox bool
 	// Metrics is served at /metrics if it is not nil.
 	Metrics http.Handler
 	// Ready adds to what /readyz asks; nil adds nothing.
@@ -73,6 +77,7 @@ type server struct {
 	api     huma.API
 	spec    spec
 	library library
+	origins *http.CrossOriginProtection // of requests that show a cookie
 	limits  mpLimits
 	streams atomic.Int64 // readers of the stream of events
 }
@@ -103,7 +108,10 @@ func newServer(cfg Config) (*server, error) {
 	if cfg.Now == nil && cfg.Ledger != nil {
 		cfg.Now = cfg.Ledger.Now
 	}
-	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits()}
+	if cfg.Sessions == nil {
+		cfg.Sessions = nobody{}
+	}
+	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits(), origins: http.NewCrossOriginProtection()}
 	if cfg.AdminKey != "" {
 		s.admin = sha256.Sum256([]byte(cfg.AdminKey))
 	}

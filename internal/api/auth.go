@@ -17,10 +17,10 @@ const adminKeyID = hongyan.APIKeyID("admin")
 // names one. No scopes: any valid key will do.
 func (s *server) guard(scopes []hongyan.Scope, next func(*exchange, *http.Request)) http.HandlerFunc {
 	return s.open(func(x *exchange, r *http.Request) {
-		key, err := s.authenticate(r)
+		key, err := s.authenticate(x, r)
 		if err == nil {
 			x.key = key
-			err = authorize(key, scopes, hongyan.AppID(r.PathValue("appid")))
+			err = x.authorize(scopes, hongyan.AppID(r.PathValue("appid")))
 		}
 		if err != nil {
 			x.fail(err)
@@ -39,7 +39,17 @@ func (s *server) open(next func(*exchange, *http.Request)) http.HandlerFunc {
 	}
 }
 
-func (s *server) authenticate(r *http.Request) (hongyan.APIKey, error) {
+// hasKey reports whether the request says by a header who asks; then a cookie says nothing.
+func hasKey(r *http.Request) bool {
+	_, ok := r.Header["Authorization"]
+	return ok
+}
+
+// authenticate finds who asks: a program by its key, or a member by the session's cookie.
+func (s *server) authenticate(x *exchange, r *http.Request) (hongyan.APIKey, error) {
+	if !hasKey(r) && s.Sessions.Has(r) {
+		return s.member(x, r)
+	}
 	scheme, clear, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	clear = strings.TrimSpace(clear)
 	if !ok || !strings.EqualFold(scheme, "Bearer") || clear == "" {
@@ -55,8 +65,12 @@ func (s *server) authenticate(r *http.Request) (hongyan.APIKey, error) {
 	return s.l.Authenticate(clear)
 }
 
-func authorize(key hongyan.APIKey, scopes []hongyan.Scope, app hongyan.AppID) error {
+func (x *exchange) authorize(scopes []hongyan.Scope, app hongyan.AppID) error {
+	key := x.key
 	if len(scopes) > 0 && !slices.ContainsFunc(scopes, func(sc hongyan.Scope) bool { return key.May(sc, "") }) {
+		if x.session != nil {
+			return hongyan.Errorf(hongyan.CodeForbidden, "This needs the scope %s; members of the role %s have %s.", words(scopes, " or "), x.session.Member.Role, words(key.Scopes, ", "))
+		}
 		return hongyan.Errorf(hongyan.CodeForbidden, "This needs an API key with scope %s; this key has %s.", words(scopes, " or "), words(key.Scopes, ", "))
 	}
 	return seesApp(key, app)

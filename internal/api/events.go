@@ -109,7 +109,7 @@ func streamFilter(key hongyan.APIKey, q url.Values) (ledger.EventFilter, error) 
 
 // stream writes what comes after a place until the reader or the server goes.
 func (s *server) stream(ctx context.Context, st *eventStream, f ledger.EventFilter, place ledger.EventPlace) error {
-	said, spoke := s.Now(), time.Now()
+	said, spoke, checked := s.Now(), time.Now(), time.Now()
 	poll := time.NewTicker(time.Second) // another replica's hint may be lost
 	defer poll.Stop()
 	for {
@@ -139,6 +139,12 @@ func (s *server) stream(ctx context.Context, st *eventStream, f ledger.EventFilt
 				return err
 			}
 			said = now
+		}
+		if time.Since(checked) >= sessionCheck {
+			if err := s.still(st.x); err != nil {
+				return err
+			}
+			checked = time.Now()
 		}
 		select {
 		case <-ctx.Done():

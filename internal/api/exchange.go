@@ -27,6 +27,8 @@ type exchange struct {
 	route string
 	key   hongyan.APIKey
 	phone ledger.MPSession // of a request to /mp/v1
+	// session is that of a member whose cookie authenticated the request.
+	session *hongyan.SignIn
 	// idem is the request's Idempotency-Key, for the ledger to remember with what it creates.
 	idem   *ledger.Idempotency
 	status int
@@ -114,6 +116,15 @@ func ClientOf(r *http.Request, trusted []netip.Prefix) string {
 		}
 	}
 	return host
+}
+
+// SecureOf reports whether a request came by https: here, or at the trusted proxy that asks.
+func SecureOf(r *http.Request, trusted []netip.Prefix) bool {
+	if r.TLS != nil {
+		return true
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return err == nil && within(host, trusted) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 func within(addr string, ranges []netip.Prefix) bool {

@@ -30,8 +30,8 @@ func (s *server) createKey(ctx context.Context, _ *none, b *keyCreate) (hongyan.
 func (b *keyCreate) within(maker hongyan.APIKey) error {
 	for i, sc := range b.Scopes {
 		if slices.Contains(hongyan.Scopes(), sc) && !slices.Contains(maker.Scopes, sc) {
-			return &hongyan.Error{Code: hongyan.CodeForbidden, Message: fmt.Sprintf("This key has no scope %s and cannot give it.", sc),
-				Fields: []hongyan.FieldError{{Pointer: fmt.Sprintf("/scopes/%d", i), Code: "scope", Detail: "A key can give the scopes that it has itself: " + words(maker.Scopes, ", ") + "."}}}
+			return &hongyan.Error{Code: hongyan.CodeForbidden, Message: fmt.Sprintf("The scope %s is not yours to give.", sc),
+				Fields: []hongyan.FieldError{{Pointer: fmt.Sprintf("/scopes/%d", i), Code: "scope", Detail: "Whoever makes a key can give the scopes that they have: " + words(maker.Scopes, ", ") + "."}}}
 		}
 	}
 	if len(maker.Apps) > 0 && len(b.Apps) == 0 {

@@ -21,15 +21,16 @@ const (
 	maxBuckets = 50_000
 )
 
-// mpLimits are the limits of phones.
+// mpLimits are the limits of phones, and of whoever else shows no key.
 type mpLimits struct {
 	signIn, calls, apps *buckets
+	members             *buckets      // sign-ins to the console
 	logins              chan struct{} // one place each for the logins that wait for WeChat
 }
 
 func newMPLimits() mpLimits {
 	return mpLimits{signIn: newBuckets(loginsPerAddress, loginsBurst), calls: newBuckets(callsPerAddress, callsBurst),
-		apps: newBuckets(callsPerApp, appBurst), logins: make(chan struct{}, maxLogins)}
+		apps: newBuckets(callsPerApp, appBurst), members: newBuckets(signInsPerSecond, signInsBurst), logins: make(chan struct{}, maxLogins)}
 }
 
 // buckets limit how often each of many may call.

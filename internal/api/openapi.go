@@ -47,7 +47,8 @@ func newHuma(s *server) huma.API {
 			Info:    &huma.Info{Title: "Hongyan", Version: apiVersion, Description: specIntro},
 			Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
 				"apiKey":  {Type: "http", Scheme: "bearer", Description: "An API key; x-scopes of an operation lists the scopes of which it needs one."},
-				"session": {Type: "http", Scheme: "bearer", Description: "A mini program's session, of POST /mp/v1/session or of your own back end's POST /v1/apps/{appid}/sessions."}}},
+				"session": {Type: "http", Scheme: "bearer", Description: "A mini program's session, of POST /mp/v1/session or of your own back end's POST /v1/apps/{appid}/sessions."},
+				"member":  {Type: "apiKey", In: "cookie", Name: "hongyan_session", Description: "A member's session in the console, of POST /v1/session. It may do what the role's scopes allow, from pages of this server alone; a header Authorization beside it decides alone."}}},
 			Tags: specTags,
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
@@ -75,6 +76,7 @@ var specTags = []*huma.Tag{
 	{Name: "events", Description: "What happened, as it is recorded for whoever subscribed: webhooks, and readers of the stream."},
 	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},
 	{Name: "keys", Description: "API keys."},
+	{Name: "members", Description: "People who sign in to the console."},
 	{Name: "reference", Description: "What codes mean."},
 }
 

@@ -50,7 +50,7 @@ func (p *problem) ContentType(string) string { return problemType }
 // GetHeaders are the headers that belong to the problem.
 func (p *problem) GetHeaders() http.Header {
 	h := http.Header{}
-	if p.Code == hongyan.CodeUnauthorized || p.Code == hongyan.CodeSessionExpired {
+	if p.Code == hongyan.CodeUnauthorized || p.Code == hongyan.CodeSessionExpired || p.Code == hongyan.CodeSignedOut || p.Code == hongyan.CodeSignInFailed {
 		h.Set("WWW-Authenticate", `Bearer realm="hongyan"`)
 	}
 	if p.retryAfter > 0 {

@@ -40,11 +40,19 @@ var (
 	// Of routes that take no API key: phones show a session, anybody asks for one.
 	phones  = scopes{"phone"}
 	anybody = scopes{"anybody"}
+	// And of the console: visitors come to sign in, members have.
+	visitors = scopes{"visitor"}
+	members  = scopes{"member"}
 )
 
 // ofKeys reports whether the route takes an API key.
 func (sc scopes) ofKeys() bool {
-	return !slices.Equal(sc, phones) && !slices.Equal(sc, anybody)
+	for _, other := range []scopes{phones, anybody, visitors, members} {
+		if slices.Equal(sc, other) {
+			return false
+		}
+	}
+	return true
 }
 
 // none is an answer without a body.
@@ -152,12 +160,15 @@ func raw(s *server, rt route, h func(*exchange, *http.Request)) {
 // operation is the route as huma takes it.
 func (rt route) operation(s *server) huma.Operation {
 	method, path, _ := strings.Cut(rt.on, " ")
-	security, shown := []map[string][]string{{"apiKey": {}}}, map[string]any{"x-scopes": append([]hongyan.Scope{}, rt.scopes...)}
+	security, shown := []map[string][]string{{"apiKey": {}}, {"member": {}}}, map[string]any{"x-scopes": append([]hongyan.Scope{}, rt.scopes...)}
 	if !rt.scopes.ofKeys() {
 		security, shown = []map[string][]string{}, nil
 	}
 	if slices.Equal(rt.scopes, phones) {
 		security = []map[string][]string{{"session": {}}}
+	}
+	if slices.Equal(rt.scopes, members) {
+		security = []map[string][]string{{"member": {}}}
 	}
 	return huma.Operation{
 		OperationID: rt.id, Method: method, Path: path, Summary: rt.summary, Description: rt.detail, Tags: []string{rt.tag},
@@ -183,6 +194,10 @@ func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 		guarded = a.s.phone(next)
 	case slices.Equal(rights, anybody):
 		guarded = a.s.street(a.s.limits.signIn, next)
+	case slices.Equal(rights, visitors):
+		guarded = a.s.visitor(next)
+	case slices.Equal(rights, members):
+		guarded = a.s.signedIn(next)
 	}
 	a.s.mux.HandleFunc(op.Method+" "+op.Path, guarded)
 }

@@ -131,6 +131,24 @@ func (s *server) routes() {
 	get(s, route{"GET /v1/keys", "list-keys", "keys", manages, "List the API keys", 0, ""}, s.listKeys)
 	remove(s, route{"DELETE /v1/keys/{id}", "revoke-key", "keys", manages, "Revoke an API key", 0, ""}, s.revokeKey)
 
+	get(s, route{"GET /v1/console", "get-console", "members", anybody, "What the console knows before anybody signs in", 0, ""}, s.getConsole)
+	post(s, route{"POST /v1/setup", "set-up", "members", visitors, "Use a one-time link: make the first owner, or set a member's password", 0,
+		"Signs in at once: the answer sets the cookie hongyan_session."}, s.setUp)
+	post(s, route{"POST /v1/session", "sign-in", "members", visitors, "Sign in to the console", 0,
+		"The answer sets the cookie hongyan_session, good for 12 hours without a request and 7 days at most. From the fifth wrong password in a row on, a name waits, each time twice as long."}, s.signIn)
+	get(s, route{"GET /v1/session", "get-session", "members", members, "Who is signed in", 0, ""}, s.getSession)
+	remove(s, route{"DELETE /v1/session", "sign-out", "members", members, "Sign out", 0, ""}, s.signOut)
+	post(s, route{"POST /v1/session/password", "change-password", "members", members, "Change one's own password", 0,
+		"All other sessions of the member end."}, s.changePassword)
+	create(s, route{"POST /v1/members", "create-member", "members", manages, "Add a member", 201,
+		"The answer's link, this once, is where the member sets a password; it is good for 24 hours."}, s.createMember, s.replayMember)
+	get(s, route{"GET /v1/members", "list-members", "members", manages, "List the members", 0, ""}, s.listMembers)
+	post(s, route{"PATCH /v1/members/{id}", "update-member", "members", manages, "Change a member's role, disable or enable", 0,
+		"Only what is given changes. The member's sessions end. The last owner who can sign in stays one."}, s.updateMember)
+	remove(s, route{"DELETE /v1/members/{id}", "delete-member", "members", manages, "Remove a member", 0, "The last owner who can sign in stays."}, s.deleteMember)
+	get(s, route{"POST /v1/members/{id}/reset", "reset-member", "members", manages, "Make a link for a new password", 0,
+		"In the answer's link, this once, good for 24 hours; it ends the one before. The password there is works until then."}, s.resetMember)
+
 	get(s, route{"GET /v1/errcodes", "list-errcodes", "reference", anyKey, "List WeChat's errcodes", 0, ""}, s.listErrcodes)
 	get(s, route{"GET /v1/errcodes/{errcode}", "get-errcode", "reference", anyKey, "Explain one of WeChat's errcodes", 0, ""}, s.getErrcode)
 	get(s, route{"GET /v1/codes", "list-codes", "reference", anyKey, "List the error codes of this API", 0, ""}, s.listCodes)

@@ -36,6 +36,7 @@ type grammar struct {
 	Callbacks callbacksCmd `cmd:"" help:"What WeChat pushes to the server (消息推送)."`
 	Token     tokenCmd     `cmd:"" help:"Access tokens of an app."`
 	Keys      keysCmd      `cmd:"" help:"API keys."`
+	Members   membersCmd   `cmd:"" help:"People who sign in to the console."`
 
 	Errcode  errcodeCmd  `cmd:"" help:"Explain an errcode of WeChat's."`
 	Config   configCmd   `cmd:"" help:"Settings of the server."`

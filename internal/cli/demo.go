@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -115,7 +116,11 @@ type demo struct {
 	sandbox    *sandbox.Sandbox
 	sandboxURL string
 	server     *server.Server
+	password   string // of the console's member, new with each run
 }
+
+// demoMember signs in to a demo's console.
+const demoMember = "demo"
 
 // run serves both until ctx ends or one of them fails. The sandbox stops last: the server
 // waits for answers while it stops.
@@ -127,6 +132,10 @@ func (d *demo) run(ctx context.Context, l net.Listener) error {
 
 	// The key is made before Run, which closes the database when it ends.
 	key, err := d.server.CreateKey(ctx, hongyan.APIKey{Name: "demo", Scopes: hongyan.Scopes()})
+	if err == nil {
+		d.password = rand.Text()
+		err = d.server.MakeOwner(ctx, demoMember, hongyan.NewPassword(d.password))
+	}
 	if err != nil {
 		err = errors.Join(err, d.server.Close())
 	} else {

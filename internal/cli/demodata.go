@@ -17,6 +17,8 @@ import (
 type demoReady struct {
 	API         string             `json:"api"`
 	Console     string             `json:"console"`
+	Name        string             `json:"console_name"`
+	Password    string             `json:"console_password"`
 	Gateway     string             `json:"gateway"`
 	Sandbox     string             `json:"sandbox"`
 	AppID       hongyan.AppID      `json:"appid"`
@@ -43,7 +45,7 @@ var demoTemplates = []client.TemplateAdd{
 // is ours through the public API.
 func (d *demo) prepare(ctx context.Context, key string) (demoReady, error) {
 	url := d.server.URL()
-	r := demoReady{API: url, Console: url + "/", Sandbox: d.sandboxURL, APIKey: key}
+	r := demoReady{API: url, Console: url + "/console/", Name: demoMember, Password: d.password, Sandbox: d.sandboxURL, APIKey: key}
 	c, err := client.New(client.Config{BaseURL: url, APIKey: key, UserAgent: "hongyan-demo"})
 	if err != nil {
 		return r, err
@@ -168,6 +170,7 @@ func (d *demo) tell(r demoReady) error {
 	line("%s", say("Hongyan is running with a local WeChat; nothing leaves this machine."))
 	line("")
 	line("  API      %s   %s", r.API, say("(reference: %s/docs)", r.API))
+	line("  %s  %s   %s", say("console"), r.Console, say("(name %s, password %s)", r.Name, r.Password))
 	line("  WeChat   %s   %s", r.Sandbox, say("(the sandbox)"))
 	line("  %s  %s   %s", say("gateway"), r.Gateway, say("(WeChat's own paths for SDKs; in place of the AppSecret: %s)", r.GatewayKey))
 	line("  %s", say("app      %s with %d templates and %d users; the first user has accepted %d messages", r.AppID, len(r.TemplateIDs), len(r.OpenIDs), demoTaps))

@@ -45,7 +45,11 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 			return errors.Join(err, srv.Close())
 		}
 	}
-	p.ready(log, cfg.LogFormat, srv)
+	link, err := srv.FirstRunLink(ctx)
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	p.ready(log, cfg.LogFormat, srv, link)
 	return srv.Run(ctx)
 }
 
@@ -117,9 +121,14 @@ func writeSecret(path, secret string) error {
 }
 
 // ready says where the server is, in the form of the log where programs read it.
-func (p *program) ready(log *slog.Logger, format string, srv *server.Server) {
+// link makes the first owner of the console; empty if there is a member.
+func (p *program) ready(log *slog.Logger, format string, srv *server.Server, link string) {
 	url, public, gateway := srv.URL(), srv.PublicURL(), srv.GatewayURL()
 	if format == "json" {
+		if link != "" {
+			// A warning, so that it is seen: whoever reads it first owns the console.
+			log.Warn("the console has no owner yet: open the link within 24 hours", "setup_url", link)
+		}
 		log.Info("ready", "url", url, "public_url", public, "gateway_url", gateway)
 		return
 	}
@@ -128,6 +137,9 @@ func (p *program) ready(log *slog.Logger, format string, srv *server.Server) {
 	}
 	if public != url {
 		p.tell("Phones and WeChat come in at %s", public)
+	}
+	if link != "" {
+		p.tell("The console has no owner yet. Open this link within 24 hours to become it (once; each start makes another): %s", link)
 	}
 	p.tell("Hongyan is ready at %s", url)
 }

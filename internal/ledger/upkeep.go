@@ -299,6 +299,9 @@ func (l *Ledger) purge(ctx context.Context) error {
 		{"witnesses", "app_no, source, ref", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
 		{"evidence", "app_no, msgid", "recorded_at <= ?", now - hongyan.MaxReportAge.Milliseconds()},
 		{"mp_sessions", "hash", "expires_at <= ?", now},
+		{"member_sessions", "hash", "expires_at <= ?", now},
+		{"setup_tokens", "hash", "until <= ?", now},
+		{"sign_in_tries", "name", "until <= ?", now},
 		{"callbacks", "id", "id < ? AND due_at IS NULL", idBefore(now - hongyan.MaxReportAge.Milliseconds())},
 	} {
 		for {

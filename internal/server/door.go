@@ -8,9 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/hongyan-push/hongyan/internal/console"
 	"github.com/hongyan-push/hongyan/internal/gateway"
 	"github.com/hongyan-push/hongyan/internal/ledger"
 )
@@ -22,6 +24,15 @@ type door struct {
 }
 
 func (d *door) url() string { return "http://" + d.listener.Addr().String() }
+
+// browserURL is url as a browser on this machine can open it: "all addresses" is none.
+func (d *door) browserURL() string {
+	at, ok := d.listener.Addr().(*net.TCPAddr)
+	if !ok || !at.IP.IsUnspecified() {
+		return d.url()
+	}
+	return fmt.Sprintf("http://127.0.0.1:%d", at.Port)
+}
 
 func (d *door) run() error {
 	err := d.http.Serve(d.listener)
@@ -63,9 +74,12 @@ const (
 )
 
 // serve says what goes through which door. Nothing goes through two.
-func (s *Server) serve(api, sdks http.Handler, log *slog.Logger) {
+func (s *Server) serve(api, pages, sdks http.Handler, log *slog.Logger) {
 	private, public := http.NewServeMux(), http.NewServeMux()
 	private.Handle("/", api)
+	for _, path := range []string{"GET /{$}", strings.TrimSuffix(console.Path, "/"), console.Path} {
+		private.Handle(path, pages)
+	}
 	strangers := private
 	if s.public != nil {
 		strangers = public

@@ -23,6 +23,7 @@ import (
 	"github.com/hongyan-push/hongyan/internal/api"
 	"github.com/hongyan-push/hongyan/internal/callback"
 	"github.com/hongyan-push/hongyan/internal/config"
+	"github.com/hongyan-push/hongyan/internal/console"
 	"github.com/hongyan-push/hongyan/internal/dispatch"
 	"github.com/hongyan-push/hongyan/internal/gateway"
 	"github.com/hongyan-push/hongyan/internal/ledger"
@@ -53,6 +54,7 @@ type Server struct {
 	// What each door is for; nil where there is none.
 	private, public, sdks *door
 	gateway               *gateway.Gateway
+	sessions              *console.Sessions
 	stopping              chan struct{} // closed when the stop begins
 }
 
@@ -121,14 +123,23 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	s.sessions, err = console.NewSessions(console.Config{Ledger: s.ledger, Logger: opt.Logger,
+		Secure: func(r *http.Request) bool { return api.SecureOf(r, proxies) }})
+	if err != nil {
+		return err
+	}
+	pages, err := console.Handler()
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Config{
-		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Logger: opt.Logger, Now: opt.Now,
+		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Sessions: s.sessions, Logger: opt.Logger, Now: opt.Now,
 		Metrics: s.metrics(tokens), TrustedProxies: proxies, Version: opt.Version, Stopping: s.stopping,
 	})
 	if err != nil {
 		return err
 	}
-	s.serve(handler, s.gateway, opt.Logger)
+	s.serve(handler, pages, s.gateway, opt.Logger)
 	return nil
 }
 
@@ -160,6 +171,22 @@ func (s *Server) Ledger() *ledger.Ledger { return s.ledger }
 // CreateKey makes an API key, for a first run that has none.
 func (s *Server) CreateKey(ctx context.Context, k hongyan.APIKey) (hongyan.APIKey, error) {
 	return s.ledger.CreateKey(ctx, k, nil)
+}
+
+// FirstRunLink is where the first owner is made in a browser, once, for a day; empty if there
+// is a member already.
+func (s *Server) FirstRunLink(ctx context.Context) (string, error) {
+	link, err := s.ledger.FirstRunLink(ctx)
+	if err != nil || link == "" {
+		return "", err
+	}
+	return s.private.browserURL() + link, nil
+}
+
+// MakeOwner makes a member who may do everything, or gives the one of that name another
+// password, for a caller in the same process.
+func (s *Server) MakeOwner(ctx context.Context, name string, p hongyan.Password) error {
+	return s.sessions.MakeOwner(ctx, name, p)
 }
 
 // Run serves until ctx ends, then stops gracefully. The error of a part that ended by

@@ -1,0 +1,73 @@
+// Who may do what, and for how long.
+import { expect, test } from 'vitest'
+
+import { demo, eventually, member, sandbox, settled, signIn, stranger, v1 } from './world'
+
+test('a viewer sees, and changes nothing', async () => {
+  const name = `viewer-${Date.now()}`
+  await v1('POST', '/members', { name, role: 'viewer', password: 'look but not touch' })
+  const page = await member({ name, password: 'look but not touch' })
+  const nav = page.getByRole('navigation').first()
+  await nav.getByRole('link', { name: '消息', exact: true }).waitFor()
+  for (const hidden of ['发送', 'API 密钥', '成员', '操作记录', '沙盒手机']) expect(await nav.getByRole('link', { name: hidden, exact: true }).count(), hidden).toBe(0)
+  for (const path of ['/send', '/keys', '/members', '/audit', '/webhooks', '/phone', '/start']) {
+    await page.goto('/console' + path)
+    await page.getByRole('alert').getByText('你没有查看这里的权限').waitFor()
+  }
+  await page.goto(`/console/apps/${demo.appid}`)
+  await settled(page)
+  expect(await page.getByRole('button', { name: /保存|暂停|删除|更换/ }).count()).toBe(0)
+  // What the page does not offer the server does not do either.
+  const answers = await page.evaluate(async (appid) => {
+    const tries: [string, string, unknown][] = [
+      ['POST', `/v1/apps/${appid}/pause`, { scope: 'app' }], ['POST', '/v1/keys', { name: 'k', scopes: ['manage'] }], ['POST', '/v1/messages', {}],
+      ['POST', '/v1/members', { name: 'x', role: 'owner', password: 'long enough, really' }], ['GET', '/v1/sandbox/apps', undefined], ['GET', '/v1/audit', undefined],
+      ['POST', `/v1/apps/${appid}/token`, {}],
+    ]
+    return Promise.all(tries.map(async ([method, url, body]) => (await fetch(url, { method, headers: { 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) })).status))
+  }, demo.appid)
+  expect(answers).toEqual([403, 403, 403, 403, 403, 403, 403])
+})
+
+test('a session ends, and one goes on where one was', async () => {
+  const page = await member()
+  await page.goto(`/console/messages?app=${demo.appid}&status=failed`)
+  await settled(page)
+  const { now } = await sandbox<{ now: string }>('GET', '/clock')
+  await sandbox('POST', '/clock', { advance: '13h' }).catch(() => sandbox('POST', '/clock', { now: new Date(new Date(now).getTime() + 13 * 3600e3).toISOString() }))
+  await page.getByRole('link', { name: '模板', exact: true }).first().click()
+  await page.waitForURL(/sign-in/)
+  await page.getByText('登录已过期').waitFor()
+  await signIn(page, demo.console_name, demo.console_password)
+  await page.waitForURL(/\/console\/templates/)
+})
+
+test('a signed-out session is worth nothing', async () => {
+  const page = await member()
+  const [kept] = (await page.context().cookies()).filter((c) => c.name === 'hongyan_session')
+  await page.getByRole('button', { name: /帐号/ }).click()
+  await page.getByRole('menuitem', { name: '退出登录' }).click()
+  await page.waitForURL(/sign-in/)
+  const other = await stranger()
+  await other.context().addCookies([kept!])
+  await other.goto('/console/')
+  await other.waitForURL(/sign-in/)
+})
+
+test('guessing is slowed down, in words', async () => {
+  const name = `guessed-${Date.now()}`
+  await v1('POST', '/members', { name, role: 'viewer', password: 'not to be guessed' })
+  const page = await stranger()
+  await page.goto('/console/sign-in')
+  const again = async (password: string) => {
+    await page.locator('#name').fill(name)
+    await page.locator('#password').fill(password)
+    const [r] = await Promise.all([page.waitForResponse((r) => r.url().endsWith('/v1/session') && r.request().method() === 'POST'), page.locator('button[type=submit]').click()])
+    return r.status()
+  }
+  const seen = await eventually(async () => again('wrong wrong wrong'), (s) => s === 429, 'guesses')
+  expect(seen).toBe(429)
+  expect(await again('not to be guessed')).toBe(429)
+  await page.getByRole('alert').waitFor()
+  expect(new URL(page.url()).pathname).toBe('/console/sign-in')
+})

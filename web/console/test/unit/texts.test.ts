@@ -1,0 +1,41 @@
+// Every text of the console stands in a table, in both languages, and nowhere else.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { expect, test } from 'vitest'
+
+import type { Texts } from '../../src/i18n'
+
+const src = join(import.meta.dirname, '../../src')
+const han = /\p{Script=Han}/u
+const files = (readdirSync(src, { recursive: true }) as string[]).filter((f) => /\.(vue|ts)$/.test(f))
+
+const tables = Object.entries(import.meta.glob<{ default: Texts }>('../../src/texts/*.ts', { eager: true }))
+
+test('there are tables', () => expect(tables.length).toBeGreaterThan(8))
+
+test.each(tables)('%s is whole', (_, { default: table }) => {
+  for (const [key, pair] of Object.entries(table)) {
+    expect(pair.length, key).toBe(2)
+    const [zh, en] = pair
+    expect(zh.trim(), key).not.toBe('')
+    expect(en.trim(), key).not.toBe('')
+    // WeChat's own words stay as they are on its pages, in quotes.
+    expect(en.replace(/[“「"'(（].*?[”」"')）]/g, ''), `${key}: English with Chinese in it`).not.toMatch(han)
+    const names = (s: string) => [...new Set(s.match(/\{\w+\}/g))].sort().join()
+    expect(names(zh).replace('{n}', ''), `${key}: what is filled in`).toBe(names(en).replace('{n}', ''))
+  }
+})
+
+test('no text stands outside the tables', () => {
+  const found: string[] = []
+  for (const f of files) {
+    if (f.startsWith('texts/') || f.startsWith('api/schema')) continue
+    readFileSync(join(src, f), 'utf8').split('\n').forEach((line, i) => {
+      const code = line.replace(/\/\/.*|<!--.*?-->|\/\*.*?\*\//g, '')
+      const names = code.replaceAll('鸿雁 Hongyan', '').replaceAll("'中文'", '')
+      if (han.test(names)) found.push(`${f}:${i + 1}: ${line.trim()}`)
+    })
+  }
+  expect(found).toEqual([])
+})
