@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { csvText, decodeText, guessSeparator, parseTable } from '../src/csv'
+import { csvText, decodeText, guessSeparator, parseTable } from '../../src/csv'
 
 const cells = (text: string) => parseTable(text).map((r) => r.cells)
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 
-import { apiCall, callLanguages, type CallLanguage } from '../src/apicall'
+import { apiCall, callLanguages, type CallLanguage } from '../../src/apicall'
 
 const server = 'http://127.0.0.1:8420'
 const hard = { app: 'wx1', to: { user: "it's" }, template: 't', data: { thing1: '"""\\ $HOME `x` \'y\' ${z} 中文', thing2: '' }, dry_run: true, tags: ['a', 'b'], page: undefined }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
-import type { Template } from '../src/templates'
-import { dedupKey, isHeading, mapByPlace, mapColumns, peopleOf, rowsOf, uploadTag, type Common } from '../src/upload'
+import type { Template } from '../../src/templates'
+import { dedupKey, isHeading, mapByPlace, mapColumns, peopleOf, rowsOf, uploadTag, type Common } from '../../src/upload'
 
 const rule = { en: '', zh: '' }
 const template = {
