@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ func TestUnavailable(t *testing.T) {
 		"refused":             {refused, true},
 		"lost":                {driver.ErrBadConn, true},
 		"lost in mid-answer":  {mysql.ErrInvalidConn, true},
+		"given up before":     {sql.ErrConnDone, true},
 		"out of time":         {context.DeadlineExceeded, true},
 		"the caller went":     {context.Canceled, false},
 		"postgres ends":       {&pgconn.PgError{Code: "57P01"}, true},
