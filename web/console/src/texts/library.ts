@@ -7,7 +7,7 @@ export default {
   quota: ['微信每天允许的查询次数很少，读到的内容会保留一天。', 'WeChat allows only a few look-ups a day, so what was read is kept for a day.'],
   step1: ['1. 选标题', '1. Choose a title'],
   category: ['类目', 'Category'],
-  categoryHint: ['类目在 mp.weixin.qq.com 的“设置 → 基本设置 → 服务类目”中增减。删除类目会连带删除它的模板。', 'Categories are kept at mp.weixin.qq.com under 服务类目. Removing one there removes its templates.'],
+  categoryHint: ['类目在 mp.weixin.qq.com 的“设置 → 基本设置 → 服务类目”中增减。删除类目会连带删除它的模板。', 'Categories are kept at mp.weixin.qq.com under “服务类目”. Removing one there removes its templates.'],
   noCategory: ['这个小程序还没有服务类目', 'This app has no category yet'],
   search: ['在标题中搜索', 'Search the titles'],
   titles: ['模板标题', 'Titles'],
