@@ -38,15 +38,27 @@ export function useLanguage() {
   return { language: computed({ get: () => locale.value, set: (l: Language) => (locale.value = l) }) }
 }
 
+// Each table stands under a name of its own among the messages, put there when a view first
+// asks: a component may use several tables, which vue-i18n's local scopes do not allow.
+const spaces = new Map<Texts, string>()
+
+function spaceOf(table: Texts): string {
+  let space = spaces.get(table)
+  if (!space) {
+    space = `t${spaces.size}`
+    spaces.set(table, space)
+    i18n.global.mergeLocaleMessage('zh', { [space]: side(table, 0) })
+    i18n.global.mergeLocaleMessage('en', { [space]: side(table, 1) })
+  }
+  return space
+}
+
 /** The texts of a table: t(key), t(key, {name}) and, for "one | many", t(key, n). */
 export function useTexts<T extends Texts>(table: T) {
-  const { t } = useI18n({
-    useScope: 'local',
-    inheritLocale: true,
-    messages: { zh: side(table, 0), en: side(table, 1) },
-  })
+  const { t } = useI18n({ useScope: 'global' })
+  const space = spaceOf(table)
   return (key: keyof T & string, args: Record<string, unknown> | number = {}): string =>
-    typeof args === 'number' ? t(key, { n: args }, args) : t(key, args)
+    typeof args === 'number' ? t(`${space}.${key}`, { n: args }, args) : t(`${space}.${key}`, args)
 }
 
 function side(table: Texts, i: 0 | 1): Record<string, string> {
