@@ -65,6 +65,9 @@ type CallbackConfig struct {
 	// VerifiedAt is when WeChat's URL check last passed, LastAt when the last push was taken.
 	VerifiedAt time.Time `json:"verified_at,omitzero" doc:"When WeChat's check of the URL last passed."`
 	LastAt     time.Time `json:"last_at,omitzero" doc:"When the last push was taken."`
+	// LastRejectedAt is when a call of the URL was last refused, LastRejection why.
+	LastRejectedAt time.Time `json:"last_rejected_at,omitzero" doc:"When a call of the URL was last refused; one that is older than the last push or check is of the past."`
+	LastRejection  string    `json:"last_rejection,omitempty" doc:"Why: its reason, as the list of rejections has it."`
 	// PreviousUntil is until when the EncodingAESKey before this one still fits.
 	PreviousUntil time.Time `json:"previous_until,omitzero"`
 	UpdatedAt     time.Time `json:"updated_at,omitzero"`

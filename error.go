@@ -58,6 +58,7 @@ const (
 	CodeSecretShownOnce    Code = "secret_shown_once"
 	CodeStorageUnavailable Code = "storage_unavailable"
 	CodeShuttingDown       Code = "shutting_down"
+	CodeSandboxUnavailable Code = "sandbox_unavailable"
 	CodeAppPaused          Code = "app_paused"
 	CodeWeChatRefused      Code = "wechat_refused"
 	CodeWeChatUnreachable  Code = "wechat_unreachable"

@@ -93,6 +93,8 @@ var codes = []CodeInfo{
 		Text{"Nothing was accepted: send it again. Operators: check disk space and the log.", "本次请求未被接受，请重试。运维请检查磁盘空间与日志。"}},
 	{CodeShuttingDown, 503, Text{"The server is stopping.", "服务正在停止。"},
 		Text{"Send it again in some seconds, or to another replica.", "请几秒后重试，或发送到其他副本。"}},
+	{CodeSandboxUnavailable, 502, Text{"The sandbox did not answer.", "沙箱没有应答。"},
+		Text{"Check that it runs (`hongyan sandbox`) at the address of sandbox-url, and knows that host name (--allowed-hosts).", "请确认沙箱（`hongyan sandbox`）正在 sandbox-url 所指的地址运行，并已允许该主机名（--allowed-hosts）。"}},
 	{CodeAppPaused, 409, Text{"The app is paused.", "该小程序已暂停发送。"},
 		Text{"Read the pause's reason and remedy, mend it, then resume the app.", "请查看暂停原因与处理办法，处理后恢复。"}},
 	{CodeWeChatRefused, 422, Text{"WeChat refused the request.", "微信拒绝了请求。"},

@@ -30,6 +30,9 @@ type DeliveryID string
 // CallbackID names a push of WeChat's: "cbk_" and a ULID.
 type CallbackID string
 
+// AuditID names a row of the audit log: "aud_" and a ULID.
+type AuditID string
+
 // RequestID names one request to the API in the server's log; the header X-Request-Id of
 // every answer has it.
 type RequestID string
@@ -41,6 +44,7 @@ const (
 	webhookPrefix  = "whk_"
 	deliveryPrefix = "dlv_"
 	callbackPrefix = "cbk_"
+	auditPrefix    = "aud_"
 )
 
 // NewMessageID makes an id at now. Ids made in one millisecond are not ordered among themselves.
@@ -79,6 +83,12 @@ func (id CallbackID) ULID() (ulid.ULID, error) { return parseID(string(id), call
 
 // CallbackIDOf is the id of a stored ULID.
 func CallbackIDOf(u ulid.ULID) CallbackID { return CallbackID(callbackPrefix + u.String()) }
+
+// ULID is the id without its prefix.
+func (id AuditID) ULID() (ulid.ULID, error) { return parseID(string(id), auditPrefix) }
+
+// AuditIDOf is the id of a stored ULID.
+func AuditIDOf(u ulid.ULID) AuditID { return AuditID(auditPrefix + u.String()) }
 
 func parseID(s, prefix string) (ulid.ULID, error) {
 	rest, ok := strings.CutPrefix(s, prefix)

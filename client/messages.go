@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -130,7 +131,11 @@ type MessageFilter struct {
 	App      hongyan.AppID
 	OpenID   hongyan.OpenID // needs App
 	Template string         // needs App
-	Status   hongyan.State
+	External string         // your own id of a user; needs App
+	Status   []hongyan.State
+	Errcode  *int // what WeChat answered last
+	Reason   hongyan.Code
+	IDPrefix string // what the id begins with
 	Tag      string
 	Since    time.Time
 	Until    time.Time
@@ -138,9 +143,21 @@ type MessageFilter struct {
 	PageSize int
 }
 
+func commas[T ~string](list []T) string {
+	words := make([]string, len(list))
+	for i, v := range list {
+		words[i] = string(v)
+	}
+	return strings.Join(words, ",")
+}
+
 // Messages goes through messages, newest first.
 func (c *Client) Messages(ctx context.Context, f MessageFilter) iter.Seq2[hongyan.Message, error] {
-	q := values("app", string(f.App), "openid", string(f.OpenID), "template", f.Template, "status", string(f.Status), "tag", f.Tag)
+	q := values("app", string(f.App), "openid", string(f.OpenID), "template", f.Template, "external_id", f.External,
+		"status", commas(f.Status), "reason", string(f.Reason), "id", f.IDPrefix, "tag", f.Tag)
+	if f.Errcode != nil {
+		q.Set("errcode", strconv.Itoa(*f.Errcode))
+	}
 	if !f.Since.IsZero() {
 		q.Set("since", f.Since.Format(time.RFC3339Nano))
 	}

@@ -54,6 +54,9 @@ type DataCheck struct {
 	Data       map[string]string  `json:"data"`
 	Fit        hongyan.Fit        `json:"fit,omitempty"`
 	Validation hongyan.Validation `json:"validation,omitempty"`
+	// OpenID asks, too, what this user's grants would allow a message with OnNoGrant.
+	OpenID    hongyan.OpenID    `json:"openid,omitempty"`
+	OnNoGrant hongyan.OnNoGrant `json:"on_no_grant,omitempty"`
 }
 
 // DataVerdict says what a server makes of data.
@@ -62,11 +65,20 @@ type DataVerdict struct {
 	Faults []hongyan.DataFault `json:"faults"`
 	// Fitted is the data as fit changed it; nil if it changed nothing.
 	Fitted map[string]string `json:"fitted,omitempty"`
+	// Title and Lines are the card as it would look.
+	Title string              `json:"title"`
+	Lines []hongyan.CardLine  `json:"lines"`
+	Grant *hongyan.GrantBadge `json:"grant,omitempty"` // where OpenID was given
 }
 
 // Validate checks data against a template, without sending anything.
 func (c *Client) Validate(ctx context.Context, app hongyan.AppID, ref string, in DataCheck) (DataVerdict, error) {
 	return send[DataVerdict](ctx, c, "POST", join("apps", string(app), "templates", ref, "validate"), in, Options{})
+}
+
+// Reach counts the users whom a template can be sent to now.
+func (c *Client) Reach(ctx context.Context, app hongyan.AppID, ref string) (hongyan.Reach, error) {
+	return get[hongyan.Reach](ctx, c, join("apps", string(app), "templates", ref, "reach"), nil)
 }
 
 // Category is a category (类目) of a mini program.

@@ -21,6 +21,11 @@ func (c *Client) Users(ctx context.Context, app hongyan.AppID, externalID string
 	return pages[hongyan.User](ctx, c, join("apps", string(app), "users"), values("external_id", externalID))
 }
 
+// FindUsers goes through the app's users whose openid or external id begins with a prefix.
+func (c *Client) FindUsers(ctx context.Context, app hongyan.AppID, prefix string) iter.Seq2[hongyan.User, error] {
+	return pages[hongyan.User](ctx, c, join("apps", string(app), "users"), values("q", prefix))
+}
+
 // User reads a user.
 func (c *Client) User(ctx context.Context, app hongyan.AppID, openid hongyan.OpenID) (hongyan.User, error) {
 	return get[hongyan.User](ctx, c, join("apps", string(app), "users", string(openid)), nil)

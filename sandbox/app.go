@@ -15,6 +15,7 @@ type app struct {
 	mu        sync.Mutex
 	rules     *ruleSet
 	users     map[string]*user
+	order     []*user // as they were created
 	codes     map[string]*loginCode
 	templates []*template
 	slots     [2]tokenSlot

@@ -53,15 +53,18 @@ const appPath = "/apps/{appid}"
 
 func controlTable() map[string]map[string]endpoint {
 	return map[string]map[string]endpoint{
-		"/apps":            {"POST": take((*Sandbox).CreateApp)},
+		"/apps":            {"POST": take((*Sandbox).CreateApp), "GET": getApps},
 		appPath + "/rules": {"PUT": putRules, "GET": getRules},
 		appPath + "/push":  {"PUT": putPush, "GET": getPush, "DELETE": deletePush},
 		"/templates":       {"POST": take((*Sandbox).AddTemplate)},
-		"/users":           {"POST": take((*Sandbox).AddUsers)},
+		"/users":           {"POST": take((*Sandbox).AddUsers), "GET": getUsers},
 		"/login":           {"POST": take((*Sandbox).Login)},
 		"/taps":            {"POST": take((*Sandbox).Tap)},
 		"/refuse":          {"POST": take((*Sandbox).Refuse)},
 		"/grants":          {"GET": getGrants},
+		"/settings":        {"GET": getSettings},
+		"/sheet":           {"GET": getSheet},
+		"/inbox":           {"GET": getInbox},
 		"/outbox":          {"GET": getOutbox},
 		"/calls":           {"GET": getCalls},
 		"/stats":           {"GET": getStats},
@@ -292,6 +295,62 @@ func getGrants(s *Sandbox, r *http.Request) (any, error) {
 	}
 	q := r.URL.Query()
 	return result(s.Grants(GrantQuery{AppID: q.Get("appid"), OpenID: q.Get("openid"), TemplateID: q.Get("template_id")}))
+}
+
+func getApps(s *Sandbox, r *http.Request) (any, error) {
+	apps := s.Apps()
+	return result(Page[ListedApp]{Items: apps, Limit: len(apps)}, onlyParams(r))
+}
+
+func getUsers(s *Sandbox, r *http.Request) (any, error) {
+	if err := onlyParams(r, "appid", "prefix", "limit", "cursor"); err != nil {
+		return nil, err
+	}
+	limit, cur, err := pageParams(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	return result(s.Users(UserQuery{AppID: q.Get("appid"), Prefix: q.Get("prefix"), Limit: limit, Cursor: cur}))
+}
+
+func getSettings(s *Sandbox, r *http.Request) (any, error) {
+	if err := onlyParams(r, "appid", "openid"); err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	return result(s.Settings(q.Get("appid"), q.Get("openid")))
+}
+
+func getSheet(s *Sandbox, r *http.Request) (any, error) {
+	if err := onlyParams(r, "appid", "openid", "template_ids", "max_per_call"); err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	sheet := SheetQuery{AppID: q.Get("appid"), OpenID: q.Get("openid")}
+	if ids := q.Get("template_ids"); ids != "" {
+		sheet.TemplateIDs = strings.Split(ids, ",")
+	}
+	if text := q.Get("max_per_call"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n == 0 {
+			return nil, badRequest("max_per_call must be 3 or 5.")
+		}
+		sheet.MaxPerCall = n
+	}
+	return result(s.Sheet(sheet))
+}
+
+func getInbox(s *Sandbox, r *http.Request) (any, error) {
+	if err := onlyParams(r, "appid", "openid", "limit", "cursor"); err != nil {
+		return nil, err
+	}
+	limit, cur, err := pageParams(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	return result(s.Inbox(InboxQuery{AppID: q.Get("appid"), OpenID: q.Get("openid"), Limit: limit, Cursor: cur}))
 }
 
 func getOutbox(s *Sandbox, r *http.Request) (any, error) {

@@ -42,6 +42,7 @@ func (s *Sandbox) AddUsers(spec UsersSpec) (NewUsers, error) {
 		if u == nil {
 			u = &user{openID: id}
 			a.users[id] = u
+			a.order = append(a.order, u)
 		}
 		if spec.UnionID != "" {
 			u.unionID = spec.UnionID

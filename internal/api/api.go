@@ -39,8 +39,6 @@ type Config struct {
 	Now      func() time.Time // default: the ledger's clock
 	// Sessions are the members who are signed in to the console; nil: there is no console.
 	Sessions Sessions
-	// Sandbox says that the server relays to a sandbox.
-	Sandbox bool
 	// Metrics is served at /metrics if it is not nil.
 	Metrics http.Handler
 	// Ready adds to what /readyz asks; nil adds nothing.
@@ -49,6 +47,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Version is this program's, told by /healthz.
 	Version string
+	// SandboxURL is the base URL of the sandbox that /v1/sandbox drives; empty: there is none.
+	SandboxURL string
 	// Stopping is closed when the server stops: streams, which would go on for ever, end then.
 	Stopping <-chan struct{}
 }
@@ -79,6 +79,7 @@ type server struct {
 	library library
 	origins *http.CrossOriginProtection // of requests that show a cookie
 	limits  mpLimits
+	relay   *http.Client // to the sandbox
 	streams atomic.Int64 // readers of the stream of events
 }
 
@@ -111,7 +112,7 @@ func newServer(cfg Config) (*server, error) {
 	if cfg.Sessions == nil {
 		cfg.Sessions = nobody{}
 	}
-	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits(), origins: http.NewCrossOriginProtection()}
+	s := &server{Config: cfg, l: cfg.Ledger, log: cfg.Logger, mux: http.NewServeMux(), limits: newMPLimits(), origins: http.NewCrossOriginProtection(), relay: newRelay()}
 	if cfg.AdminKey != "" {
 		s.admin = sha256.Sum256([]byte(cfg.AdminKey))
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/hongyan-push/hongyan"
-	"github.com/hongyan-push/hongyan/internal/ledger"
 	"github.com/hongyan-push/hongyan/wechat"
 )
 
@@ -55,7 +54,7 @@ func (s *server) clearQuota(ctx context.Context, in *InApp, b *quotaClear) (hong
 	if err != nil {
 		return out, err
 	}
-	out.Resumed, err = s.resumeQuota(ctx, in.App, b.CGIPath)
+	out.Resumed, err = s.l.QuotaCleared(ctx, in.App, b.CGIPath)
 	return out, err
 }
 
@@ -73,25 +72,6 @@ func (s *server) clearAllQuotas(ctx context.Context, app hongyan.AppID) (bySecre
 		return false, err // why there is no token says more
 	}
 	return true, wechatError(secretRefused(s.WeChat.ClearQuotaByAppSecret(ctx, string(app), secret.Reveal())))
-}
-
-// resumeQuota ends the pauses for a spent quota; path empty: of all APIs.
-func (s *server) resumeQuota(ctx context.Context, id hongyan.AppID, path string) ([]hongyan.Pause, error) {
-	resumed := []hongyan.Pause{}
-	app, err := s.l.App(id)
-	if err != nil {
-		return resumed, err
-	}
-	for _, p := range app.Pauses {
-		if p.Reason != hongyan.PauseDailyQuota || path != "" && p.Key != path {
-			continue
-		}
-		if err := s.l.Resume(ctx, id, p.Scope, p.Key, ledger.ResumeBySystem); err != nil {
-			return resumed, err
-		}
-		resumed = append(resumed, p)
-	}
-	return resumed, nil
 }
 
 type ridRequest struct {

@@ -140,7 +140,7 @@ type sessionMember struct {
 
 func (s *server) sessionFor(in hongyan.SignIn, err error) (session, error) {
 	m := in.Member
-	return session{Member: sessionMember{m.ID, m.Name, m.Role}, Scopes: m.Role.Scopes(), Sandbox: s.Sandbox, ExpiresAt: in.ExpiresAt}, err
+	return session{Member: sessionMember{m.ID, m.Name, m.Role}, Scopes: m.Role.Scopes(), Sandbox: s.SandboxURL != "", ExpiresAt: in.ExpiresAt}, err
 }
 
 type setup struct {

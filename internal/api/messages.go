@@ -159,14 +159,25 @@ func settled(st hongyan.State) bool {
 }
 
 type inMessages struct {
-	App      hongyan.AppID  `query:"app" maxLength:"64"`
-	OpenID   hongyan.OpenID `query:"openid" maxLength:"64" doc:"Needs app."`
-	Template string         `query:"template" maxLength:"100" doc:"template_id or alias; needs app."`
-	Status   hongyan.State  `query:"status" enum:"held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired"`
-	Tag      string         `query:"tag" maxLength:"64"`
-	Since    time.Time      `query:"since" doc:"Created at or after."`
-	Until    time.Time      `query:"until" doc:"Created before."`
+	App      hongyan.AppID   `query:"app" maxLength:"64"`
+	OpenID   hongyan.OpenID  `query:"openid" maxLength:"64" doc:"Needs app."`
+	Template string          `query:"template" maxLength:"100" doc:"template_id or alias; needs app."`
+	External string          `query:"external_id" maxLength:"128" doc:"Your own id of a user; needs app."`
+	Status   []hongyan.State `query:"status" enum:"held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired" doc:"One, or several joined by commas."`
+	Errcode  string          `query:"errcode" maxLength:"10" pattern:"^-?[0-9]+$" doc:"What WeChat answered last, such as 43101."`
+	Reason   hongyan.Code    `query:"reason" maxLength:"64" doc:"Why it failed, waits or ended, such as no_grant."`
+	ID       string          `query:"id" maxLength:"30" doc:"What the id begins with, such as msg_01JD."`
+	Tag      string          `query:"tag" maxLength:"64"`
+	Since    time.Time       `query:"since" doc:"Created at or after."`
+	Until    time.Time       `query:"until" doc:"Created before."`
 	Page
+}
+
+func (in *inMessages) errcode() *int {
+	if n, err := strconv.Atoi(in.Errcode); err == nil {
+		return &n
+	}
+	return nil
 }
 
 func (s *server) listMessages(ctx context.Context, in *inMessages) (list[hongyan.Message], error) {
@@ -174,8 +185,8 @@ func (s *server) listMessages(ctx context.Context, in *inMessages) (list[hongyan
 	if err := seesApp(key, in.App); err != nil {
 		return list[hongyan.Message]{}, at(err, "/app")
 	}
-	items, next, err := s.l.Messages(ctx, ledger.MessageFilter{App: in.App, Apps: key.Apps, OpenID: in.OpenID, Template: in.Template,
-		Status: in.Status, Tag: in.Tag, Since: in.Since, Until: in.Until, Limit: in.Limit, Cursor: in.Cursor})
+	items, next, err := s.l.Messages(ctx, ledger.MessageFilter{App: in.App, Apps: key.Apps, OpenID: in.OpenID, External: in.External, Template: in.Template,
+		Status: in.Status, Errcode: in.errcode(), Reason: in.Reason, IDPrefix: in.ID, Tag: in.Tag, Since: in.Since, Until: in.Until, Limit: in.Limit, Cursor: in.Cursor})
 	return list[hongyan.Message]{items, next}, err
 }
 

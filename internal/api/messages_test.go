@@ -254,11 +254,11 @@ func TestListMessages(t *testing.T) {
 		"app":       {client.MessageFilter{App: w.appID(), PageSize: 3}, 7},
 		"user":      {client.MessageFilter{App: w.appID(), OpenID: "oU1", PageSize: 1}, 3},
 		"template":  {client.MessageFilter{App: w.appID(), Template: w.template.TemplateID}, 7},
-		"scheduled": {client.MessageFilter{Status: hongyan.StateScheduled}, 1},
+		"scheduled": {client.MessageFilter{Status: []hongyan.State{hongyan.StateScheduled}}, 1},
 		"tag":       {client.MessageFilter{Tag: "t0", PageSize: 2}, 3},
 		"since":     {client.MessageFilter{Since: before}, 7},
 		"until":     {client.MessageFilter{Until: before}, 0},
-		"failed":    {client.MessageFilter{Status: hongyan.StateFailed}, 0},
+		"failed":    {client.MessageFilter{Status: []hongyan.State{hongyan.StateFailed}}, 0},
 	} {
 		seen := make(map[hongyan.MessageID]bool)
 		var last time.Time

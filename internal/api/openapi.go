@@ -77,6 +77,8 @@ var specTags = []*huma.Tag{
 	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},
 	{Name: "keys", Description: "API keys."},
 	{Name: "members", Description: "People who sign in to the console."},
+	{Name: "audit", Description: "Who changed what."},
+	{Name: "sandbox", Description: "The local WeChat that a demo or test server sends to: taps, faults, the clock, what phones received."},
 	{Name: "reference", Description: "What codes mean."},
 }
 
@@ -128,6 +130,7 @@ func (s *server) describe() (err error) {
 	s.describeRaw(submitRoute, reflect.TypeFor[hongyan.Submission](), reflect.TypeFor[hongyan.Message]())
 	s.describeRaw(batchRoute, reflect.TypeFor[batchRequest](), reflect.TypeFor[batchResult]())
 	s.describeStream()
+	s.describeRelay()
 	describeCallback(doc)
 	submit := operationOf(doc, submitRoute)
 	submit.Parameters = append(submit.Parameters, &huma.Param{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=N waits up to N seconds, at most 30."})

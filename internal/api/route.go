@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/hongyan-push/hongyan"
+	"github.com/hongyan-push/hongyan/internal/ledger"
 )
 
 // route is one operation as the table in routes.go lists it.
@@ -184,10 +185,14 @@ func (rt route) operation(s *server) huma.Operation {
 type adapter struct{ s *server }
 
 func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
-	next := func(x *exchange, r *http.Request) {
-		h(humago.NewContext(op, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)), x))
-	}
 	rights := op.Metadata["scopes"].(scopes)
+	next := func(x *exchange, r *http.Request) {
+		ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+		if r.Method != http.MethodGet && rights.ofKeys() {
+			ctx = ledger.WithActor(ctx, a.s.actor(x, op.OperationID))
+		}
+		h(humago.NewContext(op, r.WithContext(ctx), x))
+	}
 	guarded := a.s.guard(rights, next)
 	switch {
 	case slices.Equal(rights, phones):

@@ -43,7 +43,10 @@ func (s *server) routes() {
 		"It stays in the list, marked gone, because messages name it."}, s.deleteTemplate)
 	post(s, route{"PUT /v1/apps/{appid}/templates/{ref}/alias", "set-template-alias", "templates", manages, "Name a template", 0,
 		"Messages may use the alias in place of the template_id; an empty alias takes the name away."}, s.setAlias)
-	post(s, route{"POST /v1/apps/{appid}/templates/{ref}/validate", "validate-data", "templates", readsOrSends, "Check data against a template", 0, ""}, s.validateData)
+	post(s, route{"POST /v1/apps/{appid}/templates/{ref}/validate", "validate-data", "templates", readsOrSends, "Check data against a template, and see its card", 0,
+		"Sends nothing. With openid it tells, too, what the user's grants would allow."}, s.validateData)
+	get(s, route{"GET /v1/apps/{appid}/templates/{ref}/reach", "get-reach", "templates", reads, "Count the users whom a template can be sent to now", 0,
+		"Exact, unless at_least says that counting took too long."}, s.reachTemplate)
 	get(s, route{"GET /v1/apps/{appid}/library/categories", "list-library-categories", "library", readsOrMngs, "List the app's categories", 0, "Kept for a day."}, s.listCategories)
 	get(s, route{"GET /v1/apps/{appid}/library/titles", "list-library-titles", "library", readsOrMngs, "List the library's titles", 0, "Kept for a day."}, s.listTitles)
 	get(s, route{"GET /v1/apps/{appid}/library/keywords", "list-library-keywords", "library", readsOrMngs, "List the keywords of a title", 0, "Kept for a day."}, s.listKeywords)
@@ -148,10 +151,16 @@ func (s *server) routes() {
 	remove(s, route{"DELETE /v1/members/{id}", "delete-member", "members", manages, "Remove a member", 0, "The last owner who can sign in stays."}, s.deleteMember)
 	get(s, route{"POST /v1/members/{id}/reset", "reset-member", "members", manages, "Make a link for a new password", 0,
 		"In the answer's link, this once, good for 24 hours; it ends the one before. The password there is works until then."}, s.resetMember)
+	get(s, route{"GET /v1/audit", "list-audit", "audit", manages, "List what people and keys changed, newest first", 0,
+		"Each row was written with the change itself and says who, from where, to what and the difference; of secrets only that they changed. Rows stay 400 days. A key limited to some apps sees what belongs to these. A page may be short, even empty, while there is a next_cursor."}, s.listAudit)
 
 	get(s, route{"GET /v1/errcodes", "list-errcodes", "reference", anyKey, "List WeChat's errcodes", 0, ""}, s.listErrcodes)
 	get(s, route{"GET /v1/errcodes/{errcode}", "get-errcode", "reference", anyKey, "Explain one of WeChat's errcodes", 0, ""}, s.getErrcode)
 	get(s, route{"GET /v1/codes", "list-codes", "reference", anyKey, "List the error codes of this API", 0, ""}, s.listCodes)
+
+	for _, rt := range relayRoutes() {
+		s.mux.HandleFunc(rt.on, s.guard(rt.scopes, s.relaySandbox))
+	}
 
 	// Without a key: for probes and people on the private listener.
 	s.mux.HandleFunc("GET /healthz", s.open(s.healthz))

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"unicode/utf8"
@@ -144,6 +145,10 @@ func (s *server) deleteTemplate(ctx context.Context, in *inTemplate) error {
 	return s.l.MarkTemplate(ctx, in.App, t.TemplateID, true)
 }
 
+func (s *server) reachTemplate(ctx context.Context, in *inTemplate) (hongyan.Reach, error) {
+	return s.l.Reach(ctx, in.App, in.Ref)
+}
+
 type templateAlias struct {
 	Alias string `json:"alias" maxLength:"64" doc:"A name of your own, unique in the app; empty takes it away."`
 }
@@ -156,12 +161,17 @@ type dataCheck struct {
 	Data       map[string]string  `json:"data"`
 	Fit        hongyan.Fit        `json:"fit,omitempty" enum:"none,repair,truncate" doc:"Show what the server would make of the data."`
 	Validation hongyan.Validation `json:"validation,omitempty" enum:"normal,strict"`
+	OpenID     hongyan.OpenID     `json:"openid,omitempty" maxLength:"64" doc:"Tell, too, what this user's grants would allow."`
+	OnNoGrant  hongyan.OnNoGrant  `json:"on_no_grant,omitempty" enum:"fail,send,hold" doc:"With openid: what the message would ask for. Default fail."`
 }
 
 type dataVerdict struct {
 	Valid  bool                `json:"valid" doc:"Whether a message with this data would be taken."`
 	Faults []hongyan.DataFault `json:"faults"`
 	Fitted map[string]string   `json:"fitted,omitempty" doc:"The data as fit changed it."`
+	Title  string              `json:"title" doc:"The card's title."`
+	Lines  []hongyan.CardLine  `json:"lines" doc:"The card's lines in their order, with the data as it would be sent."`
+	Grant  *hongyan.GrantBadge `json:"grant,omitempty" doc:"Where openid was given."`
 }
 
 func (s *server) validateData(ctx context.Context, in *inTemplate, b *dataCheck) (dataVerdict, error) {
@@ -169,7 +179,7 @@ func (s *server) validateData(ctx context.Context, in *inTemplate, b *dataCheck)
 	if err != nil {
 		return dataVerdict{}, err
 	}
-	sub := hongyan.Submission{App: in.App, To: hongyan.Recipient{OpenID: "o"}, Template: in.Ref, Data: b.Data, Fit: b.Fit, Validation: b.Validation}
+	sub := hongyan.Submission{App: in.App, To: hongyan.Recipient{OpenID: hongyan.OpenID(cmp.Or(string(b.OpenID), "o"))}, Template: in.Ref, Data: b.Data, Fit: b.Fit, Validation: b.Validation, OnNoGrant: b.OnNoGrant}
 	if err := faults(sub.Check(s.Now())); err != nil {
 		return dataVerdict{}, err
 	}
@@ -179,6 +189,15 @@ func (s *server) validateData(ctx context.Context, in *inTemplate, b *dataCheck)
 	if len(changed) > 0 {
 		v.Fitted = data
 	}
+	v.Title, v.Lines = t.Title, hongyan.CardLines(&t, data)
+	if b.OpenID == "" {
+		return v, nil
+	}
+	standing, err := s.l.Subscription(ctx, in.App, b.OpenID, t.TemplateID)
+	if err != nil {
+		return dataVerdict{}, err
+	}
+	v.Grant = hongyan.BadgeOf(standing.Counters, b.OnNoGrant)
 	return v, nil
 }
 

@@ -47,10 +47,18 @@ type Page struct {
 type inUsers struct {
 	InApp
 	ExternalID string `query:"external_id" maxLength:"128" doc:"Only the user with this id of yours."`
+	Q          string `query:"q" maxLength:"128" doc:"What the openid, or your own id, begins with: those by openid come first."`
 	Page
 }
 
 func (s *server) listUsers(ctx context.Context, in *inUsers) (list[hongyan.User], error) {
+	if in.Q != "" {
+		if in.ExternalID != "" {
+			return list[hongyan.User]{}, hongyan.Invalid("/q", "contradiction", "external_id names one user; leave it or q out.")
+		}
+		users, next, err := s.l.FindUsers(ctx, in.App, in.Q, in.Limit, in.Cursor)
+		return list[hongyan.User]{users, next}, err
+	}
 	users, next, err := s.l.Users(ctx, in.App, in.ExternalID, in.Limit, in.Cursor)
 	return list[hongyan.User]{users, next}, err
 }

@@ -328,7 +328,7 @@ func (o *ours) drain(ctx context.Context) error {
 	for {
 		n := o.outstanding()
 		if n == 0 {
-			queued, _, err := o.ledger.Messages(ctx, ledger.MessageFilter{App: benchApp, Status: hongyan.StateQueued, Limit: 1})
+			queued, _, err := o.ledger.Messages(ctx, ledger.MessageFilter{App: benchApp, Status: []hongyan.State{hongyan.StateQueued}, Limit: 1})
 			if err != nil {
 				return err
 			}

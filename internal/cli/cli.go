@@ -37,6 +37,7 @@ type grammar struct {
 	Token     tokenCmd     `cmd:"" help:"Access tokens of an app."`
 	Keys      keysCmd      `cmd:"" help:"API keys."`
 	Members   membersCmd   `cmd:"" help:"People who sign in to the console."`
+	Audit     auditCmd     `cmd:"" help:"List what people and keys changed, newest first."`
 
 	Errcode  errcodeCmd  `cmd:"" help:"Explain an errcode of WeChat's."`
 	Config   configCmd   `cmd:"" help:"Settings of the server."`

@@ -102,7 +102,7 @@ func exists(path string) bool {
 // config is that of a server whose WeChat is the sandbox.
 func (c *demoCmd) config(dir, sandboxURL string) config.Config {
 	return config.Config{
-		Data: dir, Listen: c.Listen, GatewayListen: c.GatewayListen, WeChatURL: sandboxURL, Senders: config.DefaultSenders,
+		Data: dir, Listen: c.Listen, GatewayListen: c.GatewayListen, WeChatURL: sandboxURL, SandboxURL: sandboxURL, Senders: config.DefaultSenders,
 		RetainMessagesDays: config.DefaultRetainMessagesDays, RetainDataDays: config.DefaultRetainDataDays, RetainEventsDays: config.DefaultRetainEventsDays,
 		OutboundAllow: []string{"127.0.0.0/8", "::1/128"}, // a demo's webhooks are on the same machine
 		LogLevel:      c.LogLevel, LogFormat: c.LogFormat, StopTimeout: config.DefaultStopTimeout,

@@ -85,6 +85,7 @@ var exitCodes = map[hongyan.Code]int{
 	hongyan.CodeRateLimited:        exitUnavailable,
 	hongyan.CodeStorageUnavailable: exitUnavailable,
 	hongyan.CodeShuttingDown:       exitUnavailable,
+	hongyan.CodeSandboxUnavailable: exitUnavailable,
 	hongyan.CodeWeChatUnreachable:  exitUnavailable,
 	hongyan.CodeWeChatBusy:         exitUnavailable,
 	hongyan.CodeSameUserBusy:       exitUnavailable,

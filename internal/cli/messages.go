@@ -37,13 +37,16 @@ func (p *program) messageColumns() []column[hongyan.Message] {
 }
 
 type messagesListCmd struct {
-	App      hongyan.AppID  `name:"app" placeholder:"APPID" help:"Only of this app."`
-	OpenID   hongyan.OpenID `name:"openid" own:"" help:"Only to this user; needs --app."`
-	Template string         `name:"template" own:"" help:"Only of this template, by id or alias; needs --app."`
-	Status   hongyan.State  `name:"status" own:"" enum:",held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired" default:"" placeholder:"WORD" help:"Only in this state."`
-	Tag      string         `name:"tag" own:"" help:"Only with this tag."`
-	Since    string         `name:"since" own:"" placeholder:"TIME" help:"Only created at or after this time; 2h means two hours ago."`
-	Until    string         `name:"until" own:"" placeholder:"TIME" help:"Only created before this time."`
+	App      hongyan.AppID   `name:"app" placeholder:"APPID" help:"Only of this app."`
+	OpenID   hongyan.OpenID  `name:"openid" own:"" help:"Only to this user; needs --app."`
+	Template string          `name:"template" own:"" help:"Only of this template, by id or alias; needs --app."`
+	External string          `name:"external-id" own:"" help:"Only to the user with this id of yours; needs --app."`
+	Status   []hongyan.State `name:"status" own:"" enum:"held,scheduled,queued,sending,accepted,delivered,undelivered,failed,uncertain,canceled,expired" placeholder:"WORD,..." help:"Only in these states."`
+	Errcode  *int            `name:"errcode" own:"" placeholder:"N" help:"Only those that WeChat answered with this errcode last."`
+	Reason   hongyan.Code    `name:"reason" own:"" placeholder:"CODE" help:"Only those with this reason, such as no_grant."`
+	Tag      string          `name:"tag" own:"" help:"Only with this tag."`
+	Since    string          `name:"since" own:"" placeholder:"TIME" help:"Only created at or after this time; 2h means two hours ago."`
+	Until    string          `name:"until" own:"" placeholder:"TIME" help:"Only created before this time."`
 	limitFlag
 	apiFlags
 }
@@ -54,7 +57,7 @@ func (c *messagesListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	f := client.MessageFilter{App: c.App, OpenID: c.OpenID, Template: c.Template, Status: c.Status, Tag: c.Tag}
+	f := client.MessageFilter{App: c.App, OpenID: c.OpenID, Template: c.Template, External: c.External, Status: c.Status, Errcode: c.Errcode, Reason: c.Reason, Tag: c.Tag}
 	if f.Since, err = p.past("--since", c.Since); err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type Config struct {
 	WeChatURL         string `name:"wechat-url" default:"https://api.weixin.qq.com" help:"Base URL of WeChat's API, or of a sandbox."`
 	WeChatFallbackURL string `name:"wechat-fallback-url" default:"https://api2.weixin.qq.com" blank:"none" help:"Base URL tried when the first cannot be reached (never after an unclear outcome). Empty: none. Ignored unless wechat-url is the default."`
 	WeChatProxy       string `name:"wechat-proxy" help:"HTTP proxy for calls to WeChat, for a fixed egress IP."`
+	SandboxURL        string `name:"sandbox-url" placeholder:"URL" help:"Base URL of the sandbox that keys of scope sandbox drive through /v1/sandbox, as the console's phone does. Only for a server whose wechat-url is a sandbox too. Default: none."`
 	Senders           int    `name:"senders" default:"64" help:"Calls to WeChat at once, per app."`
 
 	OutboundAllow []string `name:"outbound-allow" help:"CIDR ranges that webhooks, forward_to and token_url may be in though they are not public, such as 10.0.0.0/8; none by default."`
@@ -101,6 +102,13 @@ func (c *Config) Check() error {
 	if c.WeChatProxy != "" && !isURL(c.WeChatProxy) {
 		bad("wechat-proxy: %q is not an http or https URL", WithoutPassword(c.WeChatProxy))
 	}
+	switch {
+	case c.SandboxURL == "":
+	case !isURL(c.SandboxURL):
+		bad("sandbox-url: %q is not an http or https URL", WithoutPassword(c.SandboxURL))
+	case isWeChat(c.WeChatURL):
+		bad("sandbox-url: wechat-url is WeChat itself; a server that sends to people drives no sandbox. Set wechat-url to the sandbox, or leave sandbox-url out")
+	}
 	if c.Senders < 1 || c.Senders > 1024 {
 		bad("senders: %d is not between 1 and 1024", c.Senders)
 	}
@@ -147,6 +155,12 @@ func isDatabase(s string) bool {
 func isURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// isWeChat reports whether a URL is one of WeChat's own hosts.
+func isWeChat(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (strings.EqualFold(u.Hostname(), "weixin.qq.com") || strings.HasSuffix(strings.ToLower(u.Hostname()), ".weixin.qq.com"))
 }
 
 // WithoutPassword cuts user and password out of a URL, which a proxy's often carries.

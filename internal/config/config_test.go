@@ -216,14 +216,25 @@ func TestCheck(t *testing.T) {
 	if err := good.Check(); err != nil {
 		t.Fatalf("a good one: %v", err)
 	}
+	// A server that sends to people drives no sandbox.
+	mixed := good
+	mixed.SandboxURL = "http://127.0.0.1:8422"
+	if err := mixed.Check(); err != nil {
+		t.Errorf("a sandbox beside a sandbox: %v", err)
+	}
+	for _, u := range []string{"https://api.weixin.qq.com", "https://SH.api.weixin.qq.com"} {
+		if mixed.WeChatURL = u; mixed.Check() == nil {
+			t.Errorf("a sandbox beside %s passed", u)
+		}
+	}
 	bad := config.Config{DB: "oracle:x", Listen: "nowhere", PublicListen: "anywhere", TrustedProxies: []string{"10.0.0.1"}, AdminKey: "short",
-		WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
+		SandboxURL: "x", WeChatURL: "ftp://x", WeChatFallbackURL: "x", WeChatProxy: "socks://user:hunter2@proxy",
 		RetainMessagesDays: -1, RetainDataDays: 40_000, RetainEventsDays: -1, OutboundAllow: []string{"10.0.0.1"}}
 	err := bad.Check()
 	if err == nil {
 		t.Fatal("a bad one passed")
 	}
-	for _, w := range []string{"db:", "listen:", "public-listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:"} {
+	for _, w := range []string{"db:", "listen:", "public-listen:", "trusted-proxies:", "admin-key:", "wechat-url:", "wechat-fallback-url:", "wechat-proxy:", "senders:", "stop-timeout:", "retain-messages-days:", "retain-data-days:", "retain-events-days:", "outbound-allow:", "sandbox-url:"} {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("not reported: %s\n%v", w, err)
 		}

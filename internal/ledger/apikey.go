@@ -39,6 +39,9 @@ func (l *Ledger) CreateKey(ctx context.Context, k hongyan.APIKey, idem *Idempote
 			string(k.ID), hash[:], k.Name, string(scopes), string(apps), ms(k.CreatedAt)); err != nil {
 			return err
 		}
+		if err := t.auditDiff(onlyApp(k.Apps), "key", string(k.ID), nil, map[string]any{"name": k.Name, "scopes": k.Scopes, "apps": k.Apps}, hongyan.ChangedSecret("/key", false, true)); err != nil {
+			return err
+		}
 		return t.remember(idem, 201, string(k.ID))
 	})
 	if err != nil {
@@ -114,7 +117,11 @@ func (l *Ledger) RevokeKey(ctx context.Context, id hongyan.APIKeyID) error {
 		if err == nil && n == 0 {
 			return hongyan.Errorf(hongyan.CodeNotFound, "There is no API key %s.", id)
 		}
-		return err
+		was, known := l.keyOf(id)
+		if err != nil || !known { // it was revoked before
+			return err
+		}
+		return t.auditDiff(onlyApp(was.Apps), "key", string(id), map[string]any{"revoked": false, "name": was.Name}, map[string]any{"revoked": true, "name": was.Name})
 	})
 }
 
@@ -131,11 +138,25 @@ func (l *Ledger) Authenticate(clear string) (hongyan.APIKey, error) {
 	return hongyan.APIKey{}, hongyan.Errorf(hongyan.CodeUnauthorized, "This API key is not known here, or was revoked.")
 }
 
-// Key finds a key that is not revoked by its id.
-func (l *Ledger) Key(id hongyan.APIKeyID) (hongyan.APIKey, error) {
+// onlyApp is the app that a key or webhook is for, if it is one: then who sees that app sees
+// what became of it.
+func onlyApp(apps []hongyan.AppID) hongyan.AppID {
+	if len(apps) == 1 {
+		return apps[0]
+	}
+	return ""
+}
+
+func (l *Ledger) keyOf(id hongyan.APIKeyID) (hongyan.APIKey, bool) {
 	l.keys.mu.RLock()
 	defer l.keys.mu.RUnlock()
-	if k, ok := l.keys.id[id]; ok {
+	k, ok := l.keys.id[id]
+	return k, ok
+}
+
+// Key finds a key that is not revoked by its id.
+func (l *Ledger) Key(id hongyan.APIKeyID) (hongyan.APIKey, error) {
+	if k, ok := l.keyOf(id); ok {
 		return k, nil
 	}
 	return hongyan.APIKey{}, hongyan.Errorf(hongyan.CodeNotFound, "There is no API key %s, or it was revoked.", id)

@@ -205,12 +205,31 @@ func (l *Ledger) AddApp(ctx context.Context, app hongyan.App, secrets AppSecrets
 			}
 			return err
 		}
+		if err := t.auditDiff(app.AppID, "app", string(app.AppID), nil, appFacts(app.Name, app.Settings), secrets.given()...); err != nil {
+			return err
+		}
 		return t.remember(idem, 201, string(app.AppID))
 	})
 	if err != nil {
 		return hongyan.App{}, err
 	}
 	return l.App(app.AppID)
+}
+
+// appFacts are what the audit log compares of an app.
+func appFacts(name string, s hongyan.AppSettings) any {
+	return map[string]any{"name": name, "settings": s}
+}
+
+// given are the secrets that a new app brings, as the audit log shows them.
+func (s *AppSecrets) given() (out []hongyan.AuditChange) {
+	if !s.App.IsZero() {
+		out = append(out, hongyan.ChangedSecret("/secret", false, true))
+	}
+	if !s.Token.IsZero() {
+		out = append(out, hongyan.ChangedSecret("/token_secret", false, true))
+	}
+	return out
 }
 
 // sealOf is a sealed secret of an app's row, or NULL for none.
@@ -260,10 +279,13 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 		return hongyan.App{}, err
 	}
 	err = l.change(ctx, "update app", func(t *txn) error {
+		found := l.appByNo(e.no).app
+		name, settings := found.Name, found.Settings
 		if u.Name != nil {
 			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET name = ?, updated_at = ? WHERE no = ?`, *u.Name, t.now, e.no); err != nil {
 				return err
 			}
+			name = *u.Name
 		}
 		moved := false
 		if u.Merge != nil {
@@ -272,6 +294,7 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 				return err
 			}
 			moved = was.Mode() != is.Mode() || was.TokenURL != is.TokenURL
+			settings = is
 		}
 		if u.Secret != nil {
 			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET secret = ?, updated_at = ? WHERE no = ?`, l.sealOf(u.Secret.Reveal(), "secret", id), t.now, e.no); err != nil {
@@ -282,6 +305,9 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 			if _, err := t.exec(`/* ledger.UpdateApp */ UPDATE apps SET token_secret = ?, updated_at = ? WHERE no = ?`, l.sealOf(u.TokenSecret.Reveal(), "token_secret", id), t.now, e.no); err != nil {
 				return err
 			}
+		}
+		if err := t.auditDiff(id, "app", string(id), appFacts(found.Name, found.Settings), appFacts(name, settings), u.secrets(found)...); err != nil {
+			return err
 		}
 		if moved || u.Secret != nil || u.TokenSecret != nil {
 			_, err := t.exec(`/* ledger.UpdateApp */ DELETE FROM access_tokens WHERE app_no = ?`, e.no)
@@ -294,6 +320,17 @@ func (l *Ledger) UpdateApp(ctx context.Context, id hongyan.AppID, u AppUpdate) (
 	}
 	l.nudgeDue()
 	return l.App(id)
+}
+
+// secrets are those that an update brings, as the audit log shows them.
+func (u *AppUpdate) secrets(found hongyan.App) (out []hongyan.AuditChange) {
+	if u.Secret != nil {
+		out = append(out, hongyan.ChangedSecret("/secret", found.HasSecret, !u.Secret.IsZero()))
+	}
+	if u.TokenSecret != nil {
+		out = append(out, hongyan.ChangedSecret("/token_secret", found.HasTokenSecret, !u.TokenSecret.IsZero()))
+	}
+	return out
 }
 
 // mergeSettings changes the settings and answers them before and after.
@@ -356,12 +393,16 @@ func (l *Ledger) Pause(ctx context.Context, id hongyan.AppID, p hongyan.Pause) e
 		}
 		n, err := t.exec(`/* ledger.Pause */ INSERT INTO pauses (app_no, scope, target, reason, errcode, detail, since, probe_at, probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_no, scope, target) DO NOTHING`,
 			e.no, p.Scope, p.Key, p.Reason, p.Errcode, storable(p.Detail), ms(p.Since), ms(p.ProbeAt), p.Probes)
+		if err != nil || n == 0 {
+			return err
+		}
+		was := l.appByNo(e.no).paused(p.Scope, p.Key)
+		p.Detail, p.Since, p.ProbeAt, p.Remedy = storable(p.Detail), at(ms(p.Since)), at(ms(p.ProbeAt)), hongyan.PauseRemedy(p)
 		// A probe that failed goes on with the pause there was; that is no news.
-		if was := l.appByNo(e.no).paused(p.Scope, p.Key); err == nil && n > 0 && (was == nil || was.Reason != p.Reason) {
-			p.Detail, p.Since, p.ProbeAt, p.Remedy = storable(p.Detail), at(ms(p.Since)), at(ms(p.ProbeAt)), hongyan.PauseRemedy(p)
+		if was == nil || was.Reason != p.Reason {
 			t.emit(hongyan.EventAppPaused, id, func() any { return p })
 		}
-		return err
+		return t.auditDiff(id, "pause", pauseName(p.Scope, p.Key), pauseFacts(was), pauseFacts(&p))
 	})
 }
 
@@ -377,16 +418,71 @@ func (l *Ledger) Resume(ctx context.Context, id hongyan.AppID, scope hongyan.Pau
 			q += ` AND probe_at > 0`
 		}
 		n, err := t.exec(q, e.no, scope, key)
-		if was := l.appByNo(e.no).paused(scope, key); err == nil && n > 0 && was != nil {
-			t.emit(hongyan.EventAppResumed, id, func() any { return was })
+		was := l.appByNo(e.no).paused(scope, key)
+		if err != nil || n == 0 || was == nil {
+			return err
 		}
-		return err
+		t.emit(hongyan.EventAppResumed, id, func() any { return was })
+		return t.auditDiff(id, "pause", pauseName(scope, key), pauseFacts(was), nil)
 	})
 	if err != nil {
 		return err
 	}
 	l.nudgeDue()
 	return nil
+}
+
+// QuotaCleared ends the pauses for a spent quota, after WeChat has set it back; path empty: of
+// all APIs. It answers the pauses that ended.
+func (l *Ledger) QuotaCleared(ctx context.Context, id hongyan.AppID, path string) ([]hongyan.Pause, error) {
+	e, err := l.app(id)
+	if err != nil {
+		return nil, err
+	}
+	var ended []hongyan.Pause
+	err = l.change(ctx, "resume", func(t *txn) error {
+		ended = []hongyan.Pause{}
+		for _, p := range l.appByNo(e.no).app.Pauses {
+			if p.Reason != hongyan.PauseDailyQuota || path != "" && p.Key != path {
+				continue
+			}
+			n, err := t.exec(`/* ledger.QuotaCleared */ DELETE FROM pauses WHERE app_no = ? AND scope = ? AND target = ? AND probe_at > 0`, e.no, p.Scope, p.Key)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				ended = append(ended, p)
+				t.emit(hongyan.EventAppResumed, id, func() any { return p })
+			}
+		}
+		facts := func(cleared bool, paused int) any { return map[string]any{"cleared": cleared, "pauses": paused} }
+		return t.auditDiff(id, "quota", or(path, "all"), facts(false, len(ended)), facts(true, 0))
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.nudgeDue()
+	return ended, nil
+}
+
+// pauseName names a pause in the audit log.
+func pauseName(scope hongyan.PauseScope, key string) string {
+	if key == "" {
+		return string(scope)
+	}
+	return string(scope) + ":" + key
+}
+
+// pauseFacts are what the audit log compares of a pause: not the time, which always differs.
+func pauseFacts(p *hongyan.Pause) any {
+	if p == nil {
+		return nil
+	}
+	facts := map[string]any{"reason": p.Reason, "detail": p.Detail}
+	if p.Errcode != 0 {
+		facts["errcode"] = p.Errcode
+	}
+	return facts
 }
 
 // Resumer says who ends a pause.

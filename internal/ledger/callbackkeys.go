@@ -102,6 +102,7 @@ func (l *Ledger) SetCallback(ctx context.Context, id hongyan.AppID, u CallbackUp
 			}
 			return t.l.key.seal(s.Reveal(), "callback_keys", column, string(id))
 		}
+		was := c
 		if u.Token != nil {
 			c.token = seal(*u.Token, "token")
 		}
@@ -117,6 +118,9 @@ func (l *Ledger) SetCallback(ctx context.Context, id hongyan.AppID, u CallbackUp
 		if c.token == nil {
 			return hongyan.Invalid("/token", "missing", "An app needs a token to receive callbacks.")
 		}
+		if err := t.auditDiff(id, "callback", string(id), was.facts(), c.facts(), u.secrets(&was)...); err != nil {
+			return err
+		}
 		if found {
 			_, err := t.exec(`/* ledger.SetCallback */ UPDATE callback_keys SET token = ?, aes_key = ?, previous_key = ?, previous_until = ?, forward_to = ?, updated_at = ? WHERE app_no = ?`,
 				c.token, orNull(c.aesKey), orNull(c.previous), c.previousUntil, c.forwardTo, t.now, a.no)
@@ -126,6 +130,25 @@ func (l *Ledger) SetCallback(ctx context.Context, id hongyan.AppID, u CallbackUp
 			a.no, c.token, orNull(c.aesKey), orNull(c.previous), c.previousUntil, c.forwardTo, t.now)
 		return err
 	})
+}
+
+// facts are what the audit log compares; nil where nothing is set up.
+func (c *callbackEntry) facts() any {
+	if c.token == nil {
+		return nil
+	}
+	return map[string]any{"forward_to": c.forwardTo, "encrypted": c.aesKey != nil}
+}
+
+// secrets are those that an update brings, as the audit log shows them.
+func (u *CallbackUpdate) secrets(was *callbackEntry) (out []hongyan.AuditChange) {
+	if u.Token != nil {
+		out = append(out, hongyan.ChangedSecret("/token", was.token != nil, !u.Token.IsZero()))
+	}
+	if u.AESKey != nil {
+		out = append(out, hongyan.ChangedSecret("/encoding_aes_key", was.aesKey != nil, !u.AESKey.IsZero()))
+	}
+	return out
 }
 
 func orNull(b []byte) any {
@@ -146,7 +169,11 @@ func (l *Ledger) RemoveCallback(ctx context.Context, id hongyan.AppID) error {
 		if err == nil && n == 0 {
 			return hongyan.Errorf(hongyan.CodeNotFound, "App %s does not receive callbacks.", id)
 		}
-		return err
+		was := t.l.appByNo(a.no).callback
+		if err != nil || was == nil {
+			return err
+		}
+		return t.auditDiff(id, "callback", string(id), was.facts(), nil, hongyan.ChangedSecret("/token", true, false))
 	})
 }
 
@@ -172,6 +199,12 @@ func (l *Ledger) CallbackConfig(ctx context.Context, id hongyan.AppID) (hongyan.
 		return out, fmt.Errorf("read callback: %w", err)
 	}
 	out.VerifiedAt, out.LastAt = at(verified), at(last)
+	var rejected int64
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.CallbackConfig */ SELECT at, reason FROM callback_rejections WHERE app_no = ? ORDER BY id DESC LIMIT 1`, a.no).Scan(&rejected, &out.LastRejection)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return out, fmt.Errorf("read rejected callback: %w", err)
+	}
+	out.LastRejectedAt = at(rejected)
 	return out, nil
 }
 

@@ -406,10 +406,11 @@ func (l *Ledger) ResendDelivery(ctx context.Context, id hongyan.WebhookID, deliv
 		// One that is being made keeps its lease, so that it is not made twice at once.
 		n, err := t.exec(`/* ledger.ResendDelivery */ UPDATE deliveries SET state = 1, next_at = ?, attempts = 0, updated_at = ? WHERE webhook_no = ? AND id = ? AND (state <> 1 OR next_at > ?)`,
 			t.now, t.now, no, u[:], t.now+DeliveryLease.Milliseconds())
-		if err == nil && n > 0 {
-			t.after = append(t.after, l.bell.ring)
+		if err != nil || n == 0 {
+			return err
 		}
-		return err
+		t.after = append(t.after, l.bell.ring)
+		return t.auditDiff(onlyApp(w.Apps), "delivery", string(delivery), map[string]any{"resent": false}, map[string]any{"resent": true})
 	})
 	if err != nil {
 		return hongyan.Delivery{}, err

@@ -45,7 +45,10 @@ func (l *Ledger) EraseUser(ctx context.Context, id hongyan.AppID, openid hongyan
 			return hongyan.Errorf(hongyan.CodeUserNotFound, "App %s knows no such user.", id)
 		}
 		e = erasure{user: user, app: a.no, openid: openid, since: t.now}
-		return t.forget(a, e)
+		if err := t.forget(a, e); err != nil {
+			return err
+		}
+		return t.auditDiff(id, "user", string(erasedName(id, openid, user)), map[string]bool{"erased": false}, map[string]bool{"erased": true})
 	}); err != nil {
 		return err
 	}
@@ -66,6 +69,9 @@ func (t *txn) forget(a *appEntry, e erasure) error {
 		return err
 	}
 	if _, err := t.exec(`/* ledger.forget */ DELETE FROM mp_sessions WHERE user_no = ?`, e.user); err != nil {
+		return err
+	}
+	if err := t.auditErased(a.app.AppID, e.openid, erasedName(a.app.AppID, e.openid, e.user)); err != nil {
 		return err
 	}
 	t.emit(hongyan.EventUserErased, a.app.AppID, func() any { return hongyan.UserEvent{OpenID: e.openid} })

@@ -416,6 +416,7 @@ func (l *Ledger) Adjust(ctx context.Context, id hongyan.AppID, adj Adjustment) (
 		if err != nil {
 			return err
 		}
+		was := g.Counters
 		e := entry{source: adj.Source, ref: adj.Reason, at: t.now}
 		if adj.Delta >= 0 {
 			g.Add(adj.Delta)
@@ -431,6 +432,9 @@ func (l *Ledger) Adjust(ctx context.Context, id hongyan.AppID, adj Adjustment) (
 			g.Baseline = hongyan.BaselineExact
 		}
 		g.dirty = true
+		if err := t.auditDiff(id, "user", string(adj.OpenID), grantFacts(te, was), grantFacts(te, g.Counters)); err != nil {
+			return err
+		}
 		if err := t.addEntry(k, e); err != nil {
 			return err
 		}
@@ -445,6 +449,11 @@ func (l *Ledger) Adjust(ctx context.Context, id hongyan.AppID, adj Adjustment) (
 		return hongyan.Subscription{}, err
 	}
 	return l.subscription(ctx, a, k)
+}
+
+// grantFacts are what the audit log compares of a user's count, under its template.
+func grantFacts(te *templateEntry, c hongyan.Counters) any {
+	return map[string]any{"grants": map[string]any{te.template.TemplateID: map[string]any{"available": c.Available, "baseline": c.Baseline}}}
 }
 
 func clipped(s string) string { return fmt.Sprintf("%.60s", s) }

@@ -131,7 +131,11 @@ type MessageFilter struct {
 	Apps     []hongyan.AppID // any of these; nil means all
 	OpenID   hongyan.OpenID  // needs App
 	Template string
-	Status   hongyan.State
+	External string          // the integrator's own id of a user; needs App
+	Status   []hongyan.State // any of these
+	Errcode  *int
+	Reason   hongyan.Code
+	IDPrefix string // msg_ and the beginning of a ULID
 	Tag      string
 	Since    time.Time
 	Until    time.Time
@@ -159,29 +163,37 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 	if err := l.filterApp(f, add); err != nil {
 		return nil, "", err
 	}
-	if f.Status != "" {
-		if i := slices.Index(stateWords, f.Status); i <= 0 {
-			return nil, "", hongyan.Invalid("/status", "not_in_list", "There is no status %q.", clipped(string(f.Status)))
+	status, err := l.statusCond(f.Status)
+	if err != nil {
+		return nil, "", err
+	}
+	if status != "" {
+		add(status)
+	}
+	if f.Errcode != nil {
+		add("m.errcode = ?", *f.Errcode)
+	}
+	if f.Reason != "" {
+		add("m.reason = ?", string(f.Reason))
+	}
+	if f.IDPrefix != "" {
+		lo, hi, err := idRange(f.IDPrefix)
+		if err != nil {
+			return nil, "", err
 		}
-		now := ms(l.Now())
-		switch f.Status {
-		case hongyan.StateQueued:
-			add("("+l.d.resting(stQueued)+" OR "+l.d.resting(stScheduled)+" AND m.due_at <= ?)", now)
-		case hongyan.StateScheduled:
-			add(l.d.resting(stScheduled)+" AND m.due_at > ?", now)
-		default:
-			if c := code(stateWords, f.Status); slices.Contains(restStates, f.Status) {
-				add(l.d.resting(c))
-			} else {
-				add(fmt.Sprintf("m.state = %d", c))
-			}
+		add("m.id >= ? AND m.id <= ?", lo[:], hi[:])
+		after = lo[:]
+		if next := hi[:]; bytes.Compare(next, before) < 0 {
+			before = append(slices.Clone(next), 0) // hi itself is in
 		}
 	}
 	if !f.Since.IsZero() {
 		lo := ulid.ULID{}
 		_ = lo.SetTime(uint64(max(ms(f.Since), 0)))
 		add("m.id >= ?", lo[:])
-		after = lo[:]
+		if bytes.Compare(lo[:], after) > 0 {
+			after = lo[:]
+		}
 	}
 	if !f.Until.IsZero() {
 		hi := ulid.ULID{}
@@ -198,8 +210,8 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 	from, order := `messages m`, `m.id`
 	var floor []byte // where this page stops reading
 	switch {
-	case f.OpenID != "":
-		user, err := l.userNo(ctx, f.App, f.OpenID)
+	case f.OpenID != "" || f.External != "":
+		user, err := l.userNamed(ctx, f.App, f.OpenID, f.External)
 		if err != nil || user == 0 {
 			return []hongyan.Message{}, "", err
 		}
@@ -209,9 +221,13 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		}
 		from, order = ofUser, `um.uid`
 		args = append([]any{user, mark, user}, args...)
-	case slices.Contains(restStates, f.Status): // has its own index
 	default:
-		err := l.rdb.QueryRowContext(ctx, `/* ledger.Messages */ SELECT id FROM messages WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before, listReads).Scan(&floor)
+		// One state that few messages rest in has its own index; of anything else the newest are looked at.
+		walk := `1 = 1`
+		if len(f.Status) == 1 && slices.Contains(restStates, f.Status[0]) {
+			walk = status
+		}
+		err := l.rdb.QueryRowContext(ctx, `/* ledger.Messages */ SELECT id FROM messages m WHERE id < ? AND `+walk+` ORDER BY id DESC LIMIT 1 OFFSET ?`, before, listReads).Scan(&floor)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return nil, "", fmt.Errorf("list messages: %w", err)
 		}
@@ -247,6 +263,52 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		next = encodeIDCursor(hongyan.MessageIDOf(ulid.ULID(floor)))
 	}
 	return out, next, nil
+}
+
+// statusCond is the condition that a message is in one of these states; empty for none. The
+// time in it is a number and no argument, because the condition is used twice.
+func (l *Ledger) statusCond(states []hongyan.State) (string, error) {
+	now := strconv.FormatInt(ms(l.Now()), 10)
+	var conds []string
+	for _, s := range states {
+		if slices.Index(stateWords, s) <= 0 {
+			return "", hongyan.Invalid("/status", "not_in_list", "There is no status %q.", clipped(string(s)))
+		}
+		switch c := code(stateWords, s); {
+		case s == hongyan.StateQueued:
+			conds = append(conds, l.d.resting(stQueued), l.d.resting(stScheduled)+" AND m.due_at <= "+now)
+		case s == hongyan.StateScheduled:
+			conds = append(conds, l.d.resting(stScheduled)+" AND m.due_at > "+now)
+		case slices.Contains(restStates, s):
+			conds = append(conds, l.d.resting(c))
+		default:
+			conds = append(conds, fmt.Sprintf("m.state = %d", c))
+		}
+	}
+	if len(conds) == 0 {
+		return "", nil
+	}
+	return "(" + strings.Join(conds, " OR ") + ")", nil
+}
+
+// idRange are the least and the greatest id that begin like this.
+func idRange(prefix string) (lo, hi ulid.ULID, err error) {
+	rest, ok := strings.CutPrefix(strings.ToLower(prefix), "msg_")
+	if ok && len(rest) <= ulid.EncodedSize {
+		rest = strings.ToUpper(rest)
+		lo, err = ulid.ParseStrict(rest + strings.Repeat("0", ulid.EncodedSize-len(rest)))
+		if err == nil {
+			last := rest + strings.Repeat("Z", ulid.EncodedSize-len(rest))
+			if rest == "" {
+				last = "7" + last[1:] // the first character of a ULID is at most that
+			}
+			hi, err = ulid.ParseStrict(last)
+		}
+	}
+	if !ok || err != nil || len(rest) > ulid.EncodedSize {
+		return lo, hi, hongyan.Invalid("/id", "id", "%q is not the beginning of a message id, such as msg_01JD.", clipped(prefix))
+	}
+	return lo, hi, nil
 }
 
 // listReads is how many rows one page of a list looks at.
@@ -285,8 +347,8 @@ func (l *Ledger) filterApp(f MessageFilter, add func(string, ...any)) error {
 		}
 		return nil
 	}
-	if f.OpenID != "" || f.Template != "" {
-		return hongyan.Invalid("/app", "missing", "openid and template belong to one app: name it with app.")
+	if f.OpenID != "" || f.External != "" || f.Template != "" {
+		return hongyan.Invalid("/app", "missing", "openid, external_id and template belong to one app: name it with app.")
 	}
 	if f.Apps != nil {
 		var nos []string
@@ -334,6 +396,13 @@ func (l *Ledger) Cancel(ctx context.Context, id hongyan.MessageID) (*hongyan.Mes
 		if err != nil {
 			return err
 		}
+		after := hongyan.StateCanceled
+		if w.flags&flagEarlierUnclear != 0 {
+			after = hongyan.StateUncertain
+		}
+		if err := t.auditStatus(w, after); err != nil {
+			return err
+		}
 		return t.flush(gs)
 	})
 	if err != nil {
@@ -370,6 +439,9 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 		if err := t.resolve(gs, w, as); err != nil {
 			return err
 		}
+		if err := t.auditStatus(w, as); err != nil {
+			return err
+		}
 		if as.Final() {
 			t.emitMessage(hongyan.EventMessageUncertainClosed, w.app, w.seq)
 		}
@@ -380,6 +452,11 @@ func (l *Ledger) Resolve(ctx context.Context, id hongyan.MessageID, as hongyan.S
 	}
 	l.nudgeDue()
 	return l.Message(ctx, id)
+}
+
+// auditStatus leaves a row about a message whose state somebody changes.
+func (t *txn) auditStatus(w *row, as hongyan.State) error {
+	return t.auditDiff(w.message.App, "message", string(w.message.ID), map[string]any{"status": w.message.Status}, map[string]any{"status": as})
 }
 
 func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {

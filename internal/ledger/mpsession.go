@@ -82,8 +82,10 @@ func (l *Ledger) EndMPSessions(ctx context.Context, id hongyan.AppID, openid hon
 		return 0, err
 	}
 	err = l.write(ctx, "end sessions", func(t *txn) (err error) {
-		n, err = t.exec(`/* ledger.EndMPSessions */ DELETE FROM mp_sessions WHERE user_no = ?`, user)
-		return err
+		if n, err = t.exec(`/* ledger.EndMPSessions */ DELETE FROM mp_sessions WHERE user_no = ?`, user); err != nil {
+			return err
+		}
+		return t.auditDiff(id, "user", string(openid), map[string]int64{"sessions": n}, map[string]int64{"sessions": 0})
 	})
 	return n, err
 }

@@ -134,6 +134,7 @@ func planLedger(t *testing.T) *Ledger {
 	}
 	must(useJoins(ctx, l, sub))
 	must(useEvents(ctx, l))
+	must(useAudit(ctx, l))
 	must(useCallbacks(ctx, l, &ahead))
 	must(l.Sweep(ctx))
 	must(l.purge(ctx))
@@ -279,4 +280,14 @@ func TestMySQLRecount(t *testing.T) {
 	if !strings.Contains(plan, `"key": "messages_due"`) || strings.Contains(plan, `"access_type": "ALL"`) {
 		t.Errorf("the count does not use the index of what waits: %s", plan)
 	}
+}
+
+// useAudit writes and reads the audit log.
+func useAudit(ctx context.Context, l *Ledger) error {
+	_, err := l.SetAlias(WithActor(ctx, Actor{ID: "key_1"}), "a", "t", "order")
+	for _, f := range []AuditFilter{{}, {App: "a"}, {Actor: "key_1", Action: "x"}, {Object: "t"}, {Apps: []hongyan.AppID{"a"}}} {
+		_, _, e := l.Audit(ctx, f)
+		err = errors.Join(err, e)
+	}
+	return err
 }

@@ -47,10 +47,18 @@ func (l *Ledger) Scene(id hongyan.AppID, name string) (hongyan.Scene, error) {
 	if err != nil {
 		return hongyan.Scene{}, err
 	}
-	if i := slices.IndexFunc(a.scenes, func(s hongyan.Scene) bool { return s.Name == name }); i >= 0 {
-		return a.scenes[i], nil
+	if s := a.scene(name); s != nil {
+		return *s, nil
 	}
 	return hongyan.Scene{}, hongyan.Errorf(hongyan.CodeNotFound, "App %s has no scene %q.", id, clipped(name))
+}
+
+// scene finds a scene; nil if there is none.
+func (a *appEntry) scene(name string) *hongyan.Scene {
+	if i := slices.IndexFunc(a.scenes, func(s hongyan.Scene) bool { return s.Name == name }); i >= 0 {
+		return &a.scenes[i]
+	}
+	return nil
 }
 
 // SetScene makes a scene or replaces it. Its templates are kept by template_id.
@@ -87,8 +95,10 @@ func (l *Ledger) SetScene(ctx context.Context, id hongyan.AppID, s hongyan.Scene
 		if _, err := t.exec(`/* ledger.SetScene */ DELETE FROM scenes WHERE app_no = ? AND name = ?`, a.no, s.Name); err != nil {
 			return err
 		}
-		_, err := t.exec(`/* ledger.SetScene */ INSERT INTO scenes (app_no, name, templates, updated_at) VALUES (?, ?, ?, ?)`, a.no, s.Name, string(text), t.now)
-		return err
+		if _, err := t.exec(`/* ledger.SetScene */ INSERT INTO scenes (app_no, name, templates, updated_at) VALUES (?, ?, ?, ?)`, a.no, s.Name, string(text), t.now); err != nil {
+			return err
+		}
+		return t.auditDiff(id, "scene", s.Name, t.l.appByNo(a.no).scene(s.Name), s)
 	})
 }
 
@@ -102,7 +112,9 @@ func (l *Ledger) DeleteScene(ctx context.Context, id hongyan.AppID, name string)
 		return err
 	}
 	return l.change(ctx, "delete scene", func(t *txn) error {
-		_, err := t.exec(`/* ledger.DeleteScene */ DELETE FROM scenes WHERE app_no = ? AND name = ?`, a.no, name)
-		return err
+		if _, err := t.exec(`/* ledger.DeleteScene */ DELETE FROM scenes WHERE app_no = ? AND name = ?`, a.no, name); err != nil {
+			return err
+		}
+		return t.auditDiff(id, "scene", name, t.l.appByNo(a.no).scene(name), nil)
 	})
 }

@@ -54,10 +54,18 @@ func (l *Ledger) ImportGrants(ctx context.Context, id hongyan.AppID, items []hon
 		if err := t.ensureGrants(gs, kinds); err != nil {
 			return err
 		}
+		raised := make(map[string]imported)
 		for i, it := range items {
+			was := gs[keys[i]].Counters
 			if err := t.importOne(keys[i], gs[keys[i]], it, reason); err != nil {
 				return err
 			}
+			if is := gs[keys[i]].Counters; is != was {
+				raised[templates[i].template.TemplateID] = raised[templates[i].template.TemplateID].and(was, is)
+			}
+		}
+		if err := t.auditDiff(id, "app", string(id), map[string]any{"grants": nil}, map[string]any{"grants": raised}); err != nil {
+			return err
 		}
 		return t.flush(gs)
 	})
@@ -71,6 +79,21 @@ func (l *Ledger) ImportGrants(ctx context.Context, id hongyan.AppID, items []hon
 		}
 	}
 	return out, nil
+}
+
+// imported is what the audit log says of an import for one template: numbers, for a list of
+// users would be personal data in a table that is kept long.
+type imported struct {
+	Users   int64 `json:"users"`   // whose count it changed
+	Granted int64 `json:"granted"` // grants that it entered
+	Voided  int64 `json:"voided"`  // and ended
+}
+
+func (i imported) and(was, is hongyan.Counters) imported {
+	i.Users++
+	i.Granted += max(is.Granted()-was.Granted(), 0)
+	i.Voided += is.Voided - was.Voided
+	return i
 }
 
 func (t *txn) importOne(k grantKey, g *grantRow, it hongyan.ImportItem, reason string) error {

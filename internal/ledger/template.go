@@ -58,7 +58,9 @@ func (l *Ledger) SaveTemplates(ctx context.Context, id hongyan.AppID, list []Syn
 	}
 	return l.change(ctx, "save templates", func(t *txn) error {
 		a := l.appByNo(a.no) // another sync may just have added some
+		var changes []hongyan.AuditChange
 		for _, s := range list {
+			changes = append(changes, t.templateChanges(a, s)...)
 			if err := t.saveTemplate(a, s); err != nil {
 				return err
 			}
@@ -68,9 +70,11 @@ func (l *Ledger) SaveTemplates(ctx context.Context, id hongyan.AppID, list []Syn
 				if _, err := t.exec(`/* ledger.SaveTemplates */ UPDATE templates SET gone_at = ? WHERE no = ?`, t.now, te.no); err != nil {
 					return err
 				}
+				changes = append(changes, t.templateGone(te)...)
 			}
 		}
-		return nil
+		slices.SortStableFunc(changes, func(x, y hongyan.AuditChange) int { return strings.Compare(x.Pointer, y.Pointer) })
+		return t.audit(id, "app", string(id), changes...)
 	})
 }
 
@@ -81,7 +85,12 @@ func (l *Ledger) SaveTemplate(ctx context.Context, id hongyan.AppID, s SyncedTem
 		return err
 	}
 	return l.change(ctx, "save template", func(t *txn) error {
-		if err := t.saveTemplate(l.appByNo(a.no), s); err != nil {
+		a := l.appByNo(a.no)
+		changes := t.templateChanges(a, s)
+		if err := t.saveTemplate(a, s); err != nil {
+			return err
+		}
+		if err := t.audit(id, "template", s.TemplateID, changes...); err != nil {
 			return err
 		}
 		return t.remember(idem, 201, s.TemplateID)
@@ -111,6 +120,34 @@ func (t *txn) saveTemplate(a *appEntry, s SyncedTemplate) error {
 		return t.clearCounters(te.no)
 	}
 	return nil
+}
+
+// templateFacts are what the audit log compares of a template.
+func templateFacts(s SyncedTemplate) any {
+	return map[string]any{"title": s.Title, "kind": s.Kind, "content": s.Content, "gone": false}
+}
+
+// templateChanges is what saving a template changes, under its id.
+func (t *txn) templateChanges(a *appEntry, s SyncedTemplate) []hongyan.AuditChange {
+	if !t.audited() {
+		return nil
+	}
+	var before any
+	if te := a.templates[s.TemplateID]; te != nil {
+		x := te.template
+		before = map[string]any{"title": x.Title, "kind": x.Kind, "content": x.Content, "gone": !x.GoneAt.IsZero()}
+	}
+	return hongyan.Diff(map[string]any{"templates": map[string]any{s.TemplateID: before}}, map[string]any{"templates": map[string]any{s.TemplateID: templateFacts(s)}})
+}
+
+func (t *txn) templateGone(te *templateEntry) []hongyan.AuditChange {
+	if !t.audited() {
+		return nil
+	}
+	gone := func(v bool) any {
+		return map[string]any{"templates": map[string]any{te.template.TemplateID: map[string]any{"gone": v}}}
+	}
+	return hongyan.Diff(gone(false), gone(true))
 }
 
 // clearCounters ends the counts of a template that is not counted after all, and lets go
@@ -201,7 +238,11 @@ func (l *Ledger) SetAlias(ctx context.Context, id hongyan.AppID, ref, alias stri
 		if err != nil && t.l.isDuplicate(err) {
 			return hongyan.Errorf(hongyan.CodeConflict, "Another template of the app has the alias %q.", clipped(alias))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		was := t.l.appByNo(a.no).templates[te.template.TemplateID].template.Alias
+		return t.auditDiff(id, "template", te.template.TemplateID, map[string]string{"alias": was}, map[string]string{"alias": alias})
 	})
 	if err != nil {
 		return hongyan.Template{}, err
@@ -217,8 +258,11 @@ func (l *Ledger) MarkTemplate(ctx context.Context, id hongyan.AppID, ref string,
 	}
 	return l.change(ctx, "mark template", func(t *txn) error {
 		if gone {
-			_, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET gone_at = ? WHERE no = ? AND gone_at = 0`, t.now, te.no)
-			return err
+			n, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET gone_at = ? WHERE no = ? AND gone_at = 0`, t.now, te.no)
+			if err != nil || n == 0 {
+				return err
+			}
+			return t.audit(id, "template", te.template.TemplateID, t.templateGone(te)...)
 		}
 		n, err := t.exec(`/* ledger.MarkTemplate */ UPDATE templates SET stale = 1 WHERE no = ? AND stale = 0`, te.no)
 		if err == nil && n > 0 {

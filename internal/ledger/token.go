@@ -22,6 +22,8 @@ type StoredToken struct {
 	Token     hongyan.AccessToken // zero: none, or the last one was refused
 	FetchedAt time.Time
 	ExpiresAt time.Time
+	// Forced says that somebody wanted another token than there was.
+	Forced bool
 }
 
 // AccessToken reads the shared token; the zero value where there never was one.
@@ -107,9 +109,12 @@ func (l *Ledger) StoreToken(ctx context.Context, id hongyan.AppID, tok StoredTok
 	}
 	return l.write(ctx, "store access token", func(t *txn) error {
 		sealed := l.key.seal(tok.Token.Reveal(), "access_tokens", "token", string(id))
-		_, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET token = ?, fetched_at = ?, expires_at = ?, lease_until = 0 WHERE app_no = ? AND lease_owner = ?`,
+		n, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET token = ?, fetched_at = ?, expires_at = ?, lease_until = 0 WHERE app_no = ? AND lease_owner = ?`,
 			sealed, ms(tok.FetchedAt), ms(tok.ExpiresAt), e.no, l.owner)
-		return err
+		if err != nil || n == 0 || !tok.Forced {
+			return err
+		}
+		return t.audit(id, "token", string(id), hongyan.ChangedSecret("/access_token", true, true))
 	})
 }
 

@@ -302,6 +302,7 @@ func (l *Ledger) purge(ctx context.Context) error {
 		{"member_sessions", "hash", "expires_at <= ?", now},
 		{"setup_tokens", "hash", "until <= ?", now},
 		{"sign_in_tries", "name", "until <= ?", now},
+		{"audit", "id", "id < ?", idBefore(now - AuditKept.Milliseconds())},
 		{"callbacks", "id", "id < ? AND due_at IS NULL", idBefore(now - hongyan.MaxReportAge.Milliseconds())},
 	} {
 		for {

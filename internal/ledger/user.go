@@ -1,10 +1,13 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/hongyan-push/hongyan"
 )
@@ -76,6 +79,96 @@ func (l *Ledger) userNo(ctx context.Context, id hongyan.AppID, openid hongyan.Op
 		return 0, fmt.Errorf("read user: %w", err)
 	}
 	return no, nil
+}
+
+// userNamed is userNo for a user who is named by openid, by external id or by both.
+func (l *Ledger) userNamed(ctx context.Context, id hongyan.AppID, openid hongyan.OpenID, external string) (int64, error) {
+	if external == "" {
+		return l.userNo(ctx, id, openid)
+	}
+	a, err := l.app(id)
+	if err != nil {
+		return 0, err
+	}
+	var no int64
+	var found hongyan.OpenID
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.userNamed */ SELECT no, openid FROM users WHERE external_id = ? AND app_no = ?`, external, a.no).Scan(&no, &found)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("read user: %w", err)
+	}
+	if openid != "" && openid != found {
+		return 0, nil
+	}
+	return no, nil
+}
+
+// FindUsers lists an app's users whose openid or external id begins like this: first those by
+// openid, then the others by external id.
+func (l *Ledger) FindUsers(ctx context.Context, id hongyan.AppID, prefix string, limit int, cursor string) ([]hongyan.User, string, error) {
+	a, err := l.app(id)
+	if err != nil {
+		return nil, "", err
+	}
+	limit = pageSize(limit)
+	by, from, err := decodeUserCursor(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	out := []hongyan.User{}
+	// No character of an openid sorts behind the last one of Unicode, nor does one of an external id.
+	end := prefix + "\U0010ffff"
+	if by == "o" {
+		q := `/* ledger.FindUsers */ SELECT ` + userColumns + ` FROM users WHERE openid >= ? AND openid <= ? AND openid > ? AND app_no = ? ORDER BY openid LIMIT ?`
+		if out, err = l.usersOf(ctx, id, out, q, prefix, end, from, a.no, limit+1); err != nil {
+			return nil, "", err
+		}
+		if len(out) > limit {
+			return out[:limit], encodeUserCursor("o", string(out[limit-1].OpenID)), nil
+		}
+		from = ""
+	}
+	q := `/* ledger.FindUsers */ SELECT ` + userColumns + ` FROM users WHERE external_id >= ? AND external_id <= ? AND external_id > ? AND app_no = ? AND NOT (openid >= ? AND openid <= ?) ORDER BY external_id LIMIT ?`
+	n := len(out)
+	if out, err = l.usersOf(ctx, id, out, q, prefix, end, from, a.no, prefix, end, limit+1-n); err != nil {
+		return nil, "", err
+	}
+	switch {
+	case len(out) <= limit:
+		return out, "", nil
+	case limit == n: // none by external id fits on this page any more
+		return out[:limit], encodeUserCursor("e", ""), nil
+	}
+	return out[:limit], encodeUserCursor("e", out[limit-1].ExternalID), nil
+}
+
+func (l *Ledger) usersOf(ctx context.Context, id hongyan.AppID, out []hongyan.User, q string, args ...any) ([]hongyan.User, error) {
+	rs, err := l.rdb.QueryContext(ctx, q, args...)
+	if err == nil {
+		err = eachRow(rs, func(r scanner) error {
+			u, _, err := scanUser(r, id)
+			out = append(out, u)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find users: %w", err)
+	}
+	return out, nil
+}
+
+func encodeUserCursor(by, from string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("f" + by + from))
+}
+
+func decodeUserCursor(c string) (by, from string, err error) {
+	if c == "" {
+		return "o", "", nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(c)
+	if err != nil || len(b) < 2 || b[0] != 'f' || b[1] != 'o' && b[1] != 'e' || !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		return "", "", badCursor(c)
+	}
+	return string(b[1:2]), string(b[2:]), nil
 }
 
 // Login is what code2Session said about a user.

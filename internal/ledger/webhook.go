@@ -57,6 +57,9 @@ func (l *Ledger) CreateWebhook(ctx context.Context, w hongyan.Webhook, idem *Ide
 			no, string(w.ID), w.URL, string(events), string(apps), w.Description, l.key.seal(secret, "webhooks", "secret", string(w.ID)), t.now, t.now); err != nil {
 			return err
 		}
+		if err := t.auditDiff(onlyApp(w.Apps), "webhook", string(w.ID), nil, webhookFacts(w, true), hongyan.ChangedSecret("/secret", false, true)); err != nil {
+			return err
+		}
 		return t.remember(idem, 201, string(w.ID))
 	})
 	if err != nil {
@@ -65,6 +68,11 @@ func (l *Ledger) CreateWebhook(ctx context.Context, w hongyan.Webhook, idem *Ide
 	w, err = l.Webhook(ctx, w.ID)
 	w.Secret = secret
 	return w, err
+}
+
+// webhookFacts are what the audit log compares of a webhook.
+func webhookFacts(w hongyan.Webhook, enabled bool) any {
+	return map[string]any{"url": w.URL, "events": w.Events, "apps": w.Apps, "description": w.Description, "enabled": enabled}
 }
 
 func (l *Ledger) checkWebhook(w *hongyan.Webhook) error {
@@ -166,11 +174,16 @@ func (l *Ledger) UpdateWebhook(ctx context.Context, id hongyan.WebhookID, u Webh
 		if err != nil {
 			return err
 		}
+		was, enabled := w, w.Enabled
+		set(&enabled, u.Enabled)
 		set(&w.URL, u.URL)
 		set(&w.Events, u.Events)
 		set(&w.Apps, u.Apps)
 		set(&w.Description, u.Description)
 		if err := l.checkWebhook(&w); err != nil {
+			return err
+		}
+		if err := t.auditDiff(onlyApp(was.Apps), "webhook", string(id), webhookFacts(was, was.Enabled), webhookFacts(w, enabled)); err != nil {
 			return err
 		}
 		events, _ := json.Marshal(w.Events)
@@ -218,11 +231,14 @@ func (t *txn) disable(no int64, why hongyan.DisabledReason) error {
 // DeleteWebhook ends a webhook and everything that waits for it.
 func (l *Ledger) DeleteWebhook(ctx context.Context, id hongyan.WebhookID) error {
 	return l.change(ctx, "delete webhook", func(t *txn) error {
-		n, err := t.exec(`/* ledger.DeleteWebhook */ UPDATE webhooks SET deleted_at = ? WHERE id = ? AND deleted_at = 0`, t.now, string(id))
-		if err == nil && n == 0 {
-			err = noWebhook(id)
+		_, w, err := t.webhook(id)
+		if err != nil {
+			return err
 		}
-		return err
+		if _, err := t.exec(`/* ledger.DeleteWebhook */ UPDATE webhooks SET deleted_at = ? WHERE id = ? AND deleted_at = 0`, t.now, string(id)); err != nil {
+			return err
+		}
+		return t.auditDiff(onlyApp(w.Apps), "webhook", string(id), webhookFacts(w, w.Enabled), nil)
 	})
 }
 
@@ -231,8 +247,11 @@ func (l *Ledger) DeleteWebhook(ctx context.Context, id hongyan.WebhookID) error 
 func (l *Ledger) RotateWebhookSecret(ctx context.Context, id hongyan.WebhookID) (hongyan.Webhook, error) {
 	secret := newWebhookSecret()
 	err := l.change(ctx, "rotate webhook secret", func(t *txn) error {
-		no, _, err := t.webhook(id)
+		no, w, err := t.webhook(id)
 		if err != nil {
+			return err
+		}
+		if err := t.audit(onlyApp(w.Apps), "webhook", string(id), hongyan.ChangedSecret("/secret", true, true)); err != nil {
 			return err
 		}
 		var sealed []byte

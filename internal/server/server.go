@@ -134,7 +134,7 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	}
 	handler, err := api.New(api.Config{
 		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Sessions: s.sessions, Logger: opt.Logger, Now: opt.Now,
-		Metrics: s.metrics(tokens), TrustedProxies: proxies, Version: opt.Version, Stopping: s.stopping,
+		Metrics: s.metrics(tokens), TrustedProxies: proxies, Version: opt.Version, SandboxURL: s.cfg.SandboxURL, Stopping: s.stopping,
 	})
 	if err != nil {
 		return err

@@ -334,12 +334,12 @@ func (s *Source) fetch(ctx context.Context, a *app, settings hongyan.App, refuse
 	if err != nil {
 		return nil, errors.Join(err, s.cfg.Ledger.FailToken(ctx, settings.AppID, failureOf(err, s.cfg.Now())))
 	}
-	return s.store(ctx, settings.AppID, t, fetched)
+	return s.store(ctx, settings.AppID, t, fetched, false)
 }
 
-func (s *Source) store(ctx context.Context, id hongyan.AppID, t wechat.AccessToken, fetched time.Time) (*current, error) {
+func (s *Source) store(ctx context.Context, id hongyan.AppID, t wechat.AccessToken, fetched time.Time, forced bool) (*current, error) {
 	c := newCurrent(t.AccessToken, fetched, fetched.Add(t.ExpiresIn))
-	err := s.cfg.Ledger.StoreToken(ctx, id, ledger.StoredToken{Token: hongyan.NewAccessToken(c.token), FetchedAt: fetched, ExpiresAt: c.expires})
+	err := s.cfg.Ledger.StoreToken(ctx, id, ledger.StoredToken{Token: hongyan.NewAccessToken(c.token), FetchedAt: fetched, ExpiresAt: c.expires, Forced: forced})
 	if err != nil {
 		return nil, err
 	}
@@ -438,7 +438,7 @@ func (s *Source) force(ctx context.Context, settings hongyan.App) (before string
 	if err != nil {
 		return "", nil, errors.Join(err, s.cfg.Ledger.FailToken(ctx, settings.AppID, failureOf(err, s.cfg.Now())))
 	}
-	c, err = s.store(ctx, settings.AppID, t, fetched)
+	c, err = s.store(ctx, settings.AppID, t, fetched, true)
 	return old.Token.Reveal(), c, err
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func messageFilter(s hongyan.State) ledger.MessageFilter {
-	return ledger.MessageFilter{App: App, Status: s}
+	return ledger.MessageFilter{App: App, Status: []hongyan.State{s}}
 }
 
 // list reads every page and checks that none repeats or breaks the order.
@@ -83,12 +83,12 @@ func testList(t *testing.T, open func(testing.TB) *Database) {
 			if got := e.list(ledger.MessageFilter{App: App, Until: Start.Add(time.Millisecond)}); len(got) != 1 {
 				e.TB.Errorf("until: %v", got)
 			}
-			for _, f := range []ledger.MessageFilter{{App: App, OpenID: "nobody"}, {Apps: []hongyan.AppID{}}, {App: App, Tag: "c"}, {App: App, Status: hongyan.StateUndelivered}} {
+			for _, f := range []ledger.MessageFilter{{App: App, OpenID: "nobody"}, {Apps: []hongyan.AppID{}}, {App: App, Tag: "c"}, {App: App, Status: []hongyan.State{hongyan.StateUndelivered}}} {
 				if got := e.list(f); len(got) != 0 {
 					e.TB.Errorf("%+v: %v, want none", f, got)
 				}
 			}
-			for _, f := range []ledger.MessageFilter{{OpenID: "queued"}, {Template: Other}, {App: App, Status: "nonsense"}, {App: App, Template: "nope"}, {App: "nope"}} {
+			for _, f := range []ledger.MessageFilter{{OpenID: "queued"}, {Template: Other}, {App: App, Status: []hongyan.State{"nonsense"}}, {App: App, Template: "nope"}, {App: "nope"}} {
 				_, _, err := e.Messages(ctx, f)
 				if c := hongyan.CodeOf(err); c == "" || c == hongyan.CodeInternal {
 					e.TB.Errorf("%+v: %v", f, err)

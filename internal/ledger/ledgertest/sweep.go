@@ -47,7 +47,7 @@ func testSweep(t *testing.T, open func(testing.TB) *Database) {
 			e.Tick(time.Minute)
 			n, cursor := 0, ""
 			for {
-				list, next, err := e.Messages(ctx, ledger.MessageFilter{App: App, Status: hongyan.StateExpired, Limit: 500, Cursor: cursor})
+				list, next, err := e.Messages(ctx, ledger.MessageFilter{App: App, Status: []hongyan.State{hongyan.StateExpired}, Limit: 500, Cursor: cursor})
 				e.must(err)
 				if n += len(list); next == "" {
 					break

@@ -82,9 +82,9 @@ CREATE TABLE templates (
 CREATE TABLE users (
   no             bigint PRIMARY KEY,
   app_no         bigint NOT NULL,
-  openid         text NOT NULL,
+  openid         text COLLATE "C" NOT NULL, -- by bytes, so that the index finds what begins alike
   unionid        text NOT NULL DEFAULT '',
-  external_id    text,
+  external_id    text COLLATE "C",
   session_key    bytea,             -- sealed
   invalid_at     bigint NOT NULL DEFAULT 0,
   first_login_at bigint NOT NULL DEFAULT 0,
