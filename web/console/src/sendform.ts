@@ -5,7 +5,7 @@ type Submission = Schemas['Submission']
 
 export type Options = {
   page: string
-  state: '' | 'formal' | 'trial' | 'developer'
+  state: 'app' | 'formal' | 'trial' | 'developer'
   /** The local time of an <input type="datetime-local">; empty: now. */
   at: string
   /** Hours; 0: as the app is set. */
@@ -15,7 +15,7 @@ export type Options = {
 }
 
 export function noOptions(): Options {
-  return { page: '', state: '', at: '', expiry: 0, onNoGrant: 'fail', holdDays: 7 }
+  return { page: '', state: 'app', at: '', expiry: 0, onNoGrant: 'fail', holdDays: 7 }
 }
 
 /** The options as a submission has them; what is not chosen is left to the app's settings. */
@@ -23,7 +23,7 @@ export function submissionOptions(o: Options, now = Date.now()): Pick<Submission
   const due = o.at ? new Date(o.at).getTime() : now
   return {
     ...(o.page.trim() && { page: o.page.trim() }),
-    ...(o.state && { miniprogram_state: o.state }),
+    ...(o.state !== 'app' && { miniprogram_state: o.state }),
     ...(o.at && { send_at: new Date(o.at).toISOString() }),
     ...(o.expiry && { expires_at: new Date(Math.max(due, now) + o.expiry * 3_600_000).toISOString() }),
     ...(o.onNoGrant !== 'fail' && { on_no_grant: o.onNoGrant }),

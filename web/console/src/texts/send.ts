@@ -35,6 +35,7 @@ export default {
   example: ['填入示例', 'Fill in the example'],
   fixAll: ['全部修正（{n}）', 'Repair all ({n})'],
   checking: ['正在检查…', 'Checking…'],
+  unfilled: ['还有 {n} 个字段没填', '{n} field to fill in | {n} fields to fill in'],
   passes: ['内容符合规则', 'The content follows the rules'],
   faults: ['{n} 处错误', '{n} error | {n} errors'],
   warnings: ['{n} 处提醒：微信可能接受，也可能拒绝', '{n} warning: WeChat may take it or refuse it | {n} warnings: WeChat may take them or refuse them'],
