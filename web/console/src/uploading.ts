@@ -45,7 +45,7 @@ export function useUploading() {
       return { ...r, checked: true, warnings: (m.warnings ?? []).map((w) => w.detail) }
     } catch (e) {
       if (!(e instanceof Problem) || e.status === 401 || e.status === 429 || e.status >= 500) throw e
-      return { ...r, checked: true, trouble: [{ kind: 'refused', text: wordsOf(e.body) }] }
+      return { ...r, checked: true, trouble: [{ kind: 'refused', text: wordsOf(e.body), faults: e.body.errors }] }
     }
   }
 
@@ -109,7 +109,7 @@ export function useUploading() {
   function take(sent: Row[], items: { message?: { duplicate?: boolean }; error?: Problem['body'] }[]) {
     const r = result.value
     const duplicates = items.filter((i) => i.message?.duplicate).length
-    const refused = items.flatMap((i, n) => (i.error ? [{ ...sent[n], trouble: [{ kind: 'refused' as const, text: wordsOf(i.error) }] }] : []))
+    const refused = items.flatMap((i, n) => (i.error ? [{ ...sent[n], trouble: [{ kind: 'refused' as const, text: wordsOf(i.error), faults: i.error.errors }] }] : []))
     result.value = {
       accepted: r.accepted + items.length - duplicates - refused.length,
       duplicates: r.duplicates + duplicates,
