@@ -63,7 +63,7 @@ export default {
   scientific: ['“{value}”像是被表格软件改成了科学计数法；请把该列设为文本后重新导出', '“{value}” looks like a number that a spreadsheet rounded; make the column text and export again'],
   step4: ['发送', 'Send'],
   again24: ['24 小时内发过的同样内容也再发一次', 'Send again what was sent within 24 hours'],
-  again24Hint: ['默认不会：重复上传同一份名单，不会让任何人收到两次。', 'By default not: the same list uploaded again sends nobody anything twice.'],
+  again24Hint: ['24 小时内重复上传同一份名单，不会让任何人收到两次。', 'The same list uploaded again within 24 hours sends nobody anything twice.'],
   send: ['发送给 {n} 人', 'Send to {n} person | Send to {n} people'],
   confirmTitle: ['确认发送', 'Send this?'],
   confirmNow: ['将立即向 {people} 人发送 {messages} 条“{title}”。发出后不能撤回。', '{people} people get {messages} messages “{title}”, now. They cannot be called back.'],
