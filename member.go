@@ -22,7 +22,7 @@ type Role string
 
 // The roles.
 const (
-	RoleOwner  Role = "owner"  // everything but the credentials of programs: access tokens and the gateway
+	RoleOwner  Role = "owner"  // everything, so that keys for programs can be made in the console
 	RoleViewer Role = "viewer" // look, and change nothing
 )
 
@@ -33,7 +33,7 @@ func Roles() []Role { return []Role{RoleOwner, RoleViewer} }
 func (r Role) Scopes() []Scope {
 	switch r {
 	case RoleOwner:
-		return []Scope{ScopeSend, ScopeRead, ScopeManage, ScopeSandbox}
+		return Scopes()
 	case RoleViewer:
 		return []Scope{ScopeRead}
 	}

@@ -81,6 +81,7 @@ type server struct {
 	limits  mpLimits
 	relay   *http.Client // to the sandbox
 	streams atomic.Int64 // readers of the stream of events
+	lives   atomic.Int64 // readers of /v1/live
 }
 
 // New makes the handler of the API.

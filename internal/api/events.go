@@ -166,12 +166,17 @@ type eventStream struct {
 // begin sends the headers and the place, by which even a reader that has seen no event yet
 // can go on another time.
 func (st *eventStream) begin(place ledger.EventPlace) error {
+	return st.open("retry: 3000\nid: " + string(place.ID) + "\n\n")
+}
+
+// open sends the headers and the first words.
+func (st *eventStream) open(words string) error {
 	_ = st.control.SetReadDeadline(time.Time{}) // that of a request would end the stream
 	h := st.x.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
 	st.x.WriteHeader(http.StatusOK)
-	return st.write("retry: 3000\nid: " + string(place.ID) + "\n\n")
+	return st.write(words)
 }
 
 func (st *eventStream) events(events []hongyan.Event) error {

@@ -73,6 +73,7 @@ var specTags = []*huma.Tag{
 	{Name: "mp", Description: "What phones call: off until the app's setting mp is on. They show a session, not an API key."},
 	{Name: "callbacks", Description: "What WeChat pushes to us (消息推送)."},
 	{Name: "messages", Description: "Sending, and what became of it."},
+	{Name: "stats", Description: "How much of what happened, how each app does, and when to look again."},
 	{Name: "events", Description: "What happened, as it is recorded for whoever subscribed: webhooks, and readers of the stream."},
 	{Name: "webhooks", Description: "Addresses of yours to which events are posted, signed as Standard Webhooks has it."},
 	{Name: "keys", Description: "API keys."},
@@ -131,6 +132,7 @@ func (s *server) describe() (err error) {
 	s.describeRaw(batchRoute, reflect.TypeFor[batchRequest](), reflect.TypeFor[batchResult]())
 	s.describeStream()
 	s.describeRelay()
+	s.describeLive()
 	describeCallback(doc)
 	submit := operationOf(doc, submitRoute)
 	submit.Parameters = append(submit.Parameters, &huma.Param{Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "wait=N waits up to N seconds, at most 30."})

@@ -109,6 +109,11 @@ func (s *server) routes() {
 	post(s, route{"POST /v1/messages/{id}/resolve", "resolve-message", "messages", sendsOrMngs, "Settle an uncertain message", 0,
 		"delivered spends its grant, failed returns it, queued sends it again though the user may get it twice."}, s.resolveMessage)
 
+	get(s, route{"GET /v1/stats", "get-stats", "stats", reads, "Read figures", 0,
+		"How many messages came to each state, and what became of grants, in whole hours: by the time it happened. A message that is uncertain and settled later is in both. Figures are kept for 400 days."}, s.getStats)
+	get(s, route{"GET /v1/overview", "get-overview", "stats", reads, "Read how everything does", 0,
+		"Today beside yesterday, the last 24 hours, what waits, why messages failed, and a light for each app. Its cost does not depend on how many messages there are."}, s.getOverview)
+	s.mux.HandleFunc(liveRoute.on, s.guard(liveRoute.scopes, s.streamLive))
 	get(s, route{"GET /v1/events", "list-events", "events", reads, "List events, newest first", 0,
 		"Recorded is only what a webhook or a reader of the stream subscribed to. A page may be short, even empty, while there is a next_cursor."}, s.listEvents)
 	s.mux.HandleFunc(streamRoute.on, s.guard(streamRoute.scopes, s.streamEvents))

@@ -32,6 +32,7 @@ type grammar struct {
 	Grants    grantsCmd    `cmd:"" help:"Subscriptions and the grants they hold."`
 	Send      sendCmd      `cmd:"" help:"Send a message."`
 	Messages  messagesCmd  `cmd:"" help:"Messages and what became of them."`
+	Stats     statsCmd     `cmd:"" help:"How many messages came to what, and what became of grants."`
 	Webhooks  webhooksCmd  `cmd:"" help:"Addresses of yours to which events are posted."`
 	Callbacks callbacksCmd `cmd:"" help:"What WeChat pushes to the server (消息推送)."`
 	Token     tokenCmd     `cmd:"" help:"Access tokens of an app."`

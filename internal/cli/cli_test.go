@@ -205,6 +205,7 @@ func demo(ts *testscript.TestScript, _ bool, args []string) {
 		Sandbox   string          `json:"sandbox"`
 		AppID     string          `json:"appid"`
 		AppSecret string          `json:"appsecret"`
+		Password  string          `json:"console_password"`
 		APIKey    string          `json:"api_key"`
 		Templates []string        `json:"template_ids"`
 		OpenIDs   []string        `json:"openids"`
@@ -212,7 +213,7 @@ func demo(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(json.Unmarshal([]byte(ts.Getenv("READY")), &r))
 	for k, v := range map[string]string{"HONGYAN_API": r.API, "HONGYAN_API_KEY": r.APIKey, "HONGYAN_APP": r.AppID, "SANDBOX": r.Sandbox,
-		"SECRET": r.AppSecret, "USER": r.OpenIDs[0], "USER2": r.OpenIDs[1], "TEMPLATE": r.Templates[0], "TEMPLATE2": r.Templates[1]} {
+		"SECRET": r.AppSecret, "PASSWORD": r.Password, "USER": r.OpenIDs[0], "USER2": r.OpenIDs[1], "TEMPLATE": r.Templates[0], "TEMPLATE2": r.Templates[1]} {
 		ts.Setenv(k, v)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("example.json"), r.Example, 0o600))

@@ -78,7 +78,7 @@ func (c *membersListCmd) Run(ctx context.Context, p *program) error {
 
 type membersCreateCmd struct {
 	Name string       `arg:"" name:"name" help:"What the member signs in with."`
-	Role hongyan.Role `name:"role" own:"" enum:"owner,viewer" default:"viewer" help:"owner may do everything but read access tokens and be a gateway; viewer may look."`
+	Role hongyan.Role `name:"role" own:"" enum:"owner,viewer" default:"viewer" help:"owner may do everything; viewer may look."`
 	apiFlags
 }
 
@@ -119,7 +119,7 @@ func (p *program) printLink(f apiFlags, m hongyan.Member) error {
 
 type membersUpdateCmd struct {
 	memberFlags
-	Role hongyan.Role `name:"role" own:"" required:"" enum:"owner,viewer" help:"owner may do everything but read access tokens and be a gateway; viewer may look."`
+	Role hongyan.Role `name:"role" own:"" required:"" enum:"owner,viewer" help:"owner may do everything; viewer may look."`
 }
 
 // Run implements the command.

@@ -25,10 +25,10 @@ type Config struct {
 	DB     string `name:"db" placeholder:"URL" help:"Database: sqlite:PATH, postgres://… or mysql://…; the last two for several replicas. A URL with a password comes from HONGYAN_DB or --db-file, because command lines are read by others. Default: sqlite:DATA/hongyan.db."`
 	DBFile string `name:"db-file" type:"path" help:"File with the database's URL."`
 
-	Listen         string   `name:"listen" default:"127.0.0.1:8420" help:"Address of the API, docs, metrics and health. Also of /mp/v1 and /callback while there is no public listener."`
+	Listen         string   `name:"listen" default:"127.0.0.1:8420" help:"Address of the API, console, docs, metrics and health. Also of /mp/v1 and /callback while there is no public listener."`
 	PublicListen   string   `name:"public-listen" placeholder:"ADDRESS" help:"Address of /mp/v1 and /callback alone, which phones and WeChat reach from the internet; listen then has neither. Default: none."`
 	GatewayListen  string   `name:"gateway-listen" placeholder:"ADDRESS" help:"Address of the gateway: WeChat's own paths, for SDKs that have a gateway key in place of the AppSecret. Default: none."`
-	TrustedProxies []string `name:"trusted-proxies" help:"CIDR ranges whose X-Forwarded-For is believed; nobody's by default."`
+	TrustedProxies []string `name:"trusted-proxies" help:"CIDR ranges whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's by default."`
 
 	// AdminKey and MasterKey have no flag and no key in the file: both would be read by others.
 	AdminKey     string `name:"admin-key" kong:"-" yaml:"-" help:"An owner's API key of at least 32 characters."`

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/ledger"
@@ -56,12 +55,9 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := scs.New()
-	if own, ok := m.Store.(*memstore.MemStore); ok {
-		own.StopCleanup() // it is not used, and its goroutine would stay
-	}
 	// How long is the store's business: it has the clock that replicas share.
-	m.Lifetime, m.Store = Lifetime, &store{l: cfg.Ledger, codec: m.Codec}
+	// Not by scs.New, which starts a store of its own that cannot be stopped at once.
+	m := &scs.SessionManager{Lifetime: Lifetime, Store: &store{l: cfg.Ledger}, Codec: scs.GobCodec{}}
 	return &Sessions{l: cfg.Ledger, secure: cfg.Secure, log: cfg.Logger, hasher: newHasher(), scs: m}, nil
 }
 
@@ -285,8 +281,7 @@ func (s *Sessions) setCookie(w http.ResponseWriter, r *http.Request, token strin
 // store is where scs keeps sessions. It takes no times from scs, which reads this machine's
 // clock: those of the ledger count.
 type store struct {
-	l     *ledger.Ledger
-	codec scs.Codec
+	l *ledger.Ledger
 }
 
 // storedKey is where FindCtx leaves what scs does not ask for.
@@ -301,7 +296,7 @@ func (st *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error
 }
 
 func (st *store) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
-	_, values, err := st.codec.Decode(data)
+	_, values, err := (scs.GobCodec{}).Decode(data)
 	if err != nil {
 		return err
 	}

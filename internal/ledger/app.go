@@ -150,6 +150,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	l.seen.Store(stamp)
 	l.loads.Add(1)
 	l.cache.mu.Unlock()
+	l.pulse.changed(TopicApps | TopicTemplates | TopicWebhooks)
 	return nil
 }
 

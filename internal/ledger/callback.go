@@ -119,6 +119,7 @@ func (l *Ledger) storePushes(ctx context.Context, take func() []*push) error {
 		slices.SortFunc(rows, func(x, y []any) int {
 			return cmp.Or(cmp.Compare(x[1].(int64), y[1].(int64)), bytes.Compare(x[2].([]byte), y[2].([]byte)))
 		})
+		t.touch(TopicCallbacks)
 		return t.insertRows(`/* ledger.RecordCallback */ INSERT INTO callbacks`, callbackColumns, rows, ` ON CONFLICT (app_no, mark) DO NOTHING`)
 	})
 }
@@ -315,6 +316,7 @@ func (t *txn) takeCallbacks(all []*received) (mine []*received, err error) {
 }
 
 func (t *txn) closeCallback(c *received) error {
+	t.touch(TopicCallbacks)
 	var due any
 	processed := t.now
 	if c.again != 0 {

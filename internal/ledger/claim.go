@@ -168,6 +168,7 @@ func (c *claimBatch) lease(rows []*row, users map[int64]int64) error {
 	list, args := t.l.d.list(seqs, kindInt)
 	n, err := t.exec(`/* ledger.lease */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq `+list+` AND state + 0 IN (2, 3)`,
 		append([]any{t.l.owner, ms(c.jobs[0].LeaseUntil), t.now, t.now}, args...)...)
+	t.touch(TopicMessages)
 	if err == nil && n != int64(len(seqs)) {
 		err = fmt.Errorf("leased %d of %d messages: %w", n, len(seqs), errAgain)
 	}
@@ -405,6 +406,7 @@ func (t *txn) admitAtClaim(gs grants, w *row) (bool, error) {
 			hold = min(hold, w.options.ExpiresAt)
 		}
 		_, err := t.exec(`/* ledger.admitAtClaim */ UPDATE messages SET state = 1, expires_at = ?, updated_at = ? WHERE seq = ? AND state = ?`, hold, t.now, w.seq, w.state)
+		t.countState(w.template, stHeld, "", 0)
 		t.emitMessage(hongyan.EventMessageHeld, w.app, w.seq)
 		return false, err
 	case hongyan.AdmitReserved:
@@ -422,6 +424,7 @@ func (t *txn) end(gs grants, w *row, state int64, reason hongyan.Code) error {
 	if err != nil || n == 0 {
 		return err
 	}
+	t.countState(w.template, state, reason, 0)
 	t.emitMessage(hongyan.EventOf(word(stateWords, state)), w.app, w.seq)
 	return t.giveGrants(gs, w, int64(w.message.Reserved))
 }
@@ -484,13 +487,9 @@ func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
 	if q == "" {
 		return 0, nil
 	}
-	rs, err := l.rdb.QueryContext(ctx, q)
+	heads, err := l.readHeads(ctx, q)
 	if err != nil {
-		return 0, fmt.Errorf("look for due messages: %w", err)
-	}
-	var heads []backlogHead
-	if err := eachRow(rs, scanHeads(&heads)); err != nil {
-		return 0, fmt.Errorf("look for due messages: %w", err)
+		return 0, err
 	}
 	var first int64
 	for _, h := range heads {
@@ -499,4 +498,15 @@ func (l *Ledger) firstDue(ctx context.Context, a *appEntry) (int64, error) {
 		}
 	}
 	return first, nil
+}
+
+func (l *Ledger) readHeads(ctx context.Context, q string) (heads []backlogHead, err error) {
+	rs, err := l.rdb.QueryContext(ctx, q)
+	if err == nil {
+		err = eachRow(rs, scanHeads(&heads))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for due messages: %w", err)
+	}
+	return heads, nil
 }

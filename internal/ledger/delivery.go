@@ -254,6 +254,7 @@ func (t *txn) writeDeliveries(batch []*deliveryOutcome) (map[int64]hongyan.Disab
 func (t *txn) writeDelivery(o *deliveryOutcome) error {
 	j, r := o.job, o.res
 	if r.Untried {
+		t.touch(TopicWebhooks)
 		_, err := t.exec(`/* ledger.writeDelivery */ UPDATE deliveries SET attempts = attempts - 1, next_at = ?, updated_at = ? WHERE webhook_no = ? AND id = ? AND state = 1 AND attempts = ?`,
 			t.now, t.now, j.webhook, j.id[:], j.Attempt)
 		return err
@@ -404,6 +405,7 @@ func (l *Ledger) ResendDelivery(ctx context.Context, id hongyan.WebhookID, deliv
 	}
 	err = l.write(ctx, "resend delivery", func(t *txn) error {
 		// One that is being made keeps its lease, so that it is not made twice at once.
+		t.touch(TopicWebhooks)
 		n, err := t.exec(`/* ledger.ResendDelivery */ UPDATE deliveries SET state = 1, next_at = ?, attempts = 0, updated_at = ? WHERE webhook_no = ? AND id = ? AND (state <> 1 OR next_at > ?)`,
 			t.now, t.now, no, u[:], t.now+DeliveryLease.Milliseconds())
 		if err != nil || n == 0 {

@@ -56,6 +56,8 @@ type dialect struct {
 	folded string // of a grant: the youngest message that its row knows of (pledge.go)
 	// addSpent is the suffix of an insert that adds to the spends of the entry it finds.
 	addSpent string
+	// addStats is the same for an insert that adds to figures.
+	addStats string
 	// unlist takes messages, given as a list of seqs, out of the index by user.
 	unlist func(seqs string) string
 
@@ -208,6 +210,8 @@ func onConflict(keys, set []string) string {
 
 // The statements of SQLite and PostgreSQL.
 const addSpent = ` ON CONFLICT (user_no, template_no, at, id) DO UPDATE SET spent = grant_entries.spent + excluded.spent, recorded_at = excluded.recorded_at`
+
+const addStats = ` ON CONFLICT (template_no, hour, what, reason, errcode) DO UPDATE SET n = stats.n + excluded.n`
 
 func unlistBySelect(seqs string) string {
 	return `/* ledger.unlist */ DELETE FROM user_messages WHERE (user_no, id) IN (SELECT user_no, id FROM messages WHERE seq ` + seqs + `)`

@@ -213,6 +213,9 @@ func (t *txn) publish() error {
 	if err := t.insertRows(`/* ledger.publish */ INSERT INTO deliveries`, deliveryColumns, deliveries, ""); err != nil {
 		return err
 	}
+	if len(deliveries) > 0 {
+		t.touch(TopicWebhooks)
+	}
 	t.news = nil
 	t.after = append(t.after, t.l.tellNews)
 	return nil

@@ -127,6 +127,9 @@ func (t *txn) flush(gs grants) error {
 		}
 		g.stored, g.dirty = true, false
 	}
+	if len(stored)+len(fresh) > 0 {
+		t.touch(TopicGrants)
+	}
 	if err := t.insertRows(`/* ledger.flush */ INSERT INTO grants`, grantColumns, fresh, ""); err != nil {
 		if t.l.isDuplicate(err) {
 			return fmt.Errorf("%w: %w", errAgain, err) // a row that was not there to be locked
@@ -158,6 +161,7 @@ func (t *txn) addEntry(k grantKey, e entry) error {
 		open = 1
 	}
 	t.emitEntry(k, e, id)
+	t.countEntry(k, e)
 	_, err := t.exec(`/* ledger.addEntry */ INSERT INTO grant_entries (user_no, template_no, at, id, source, granted, voided, choice, ref, open, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		k.user, k.template, e.at, id[:], string(e.source), e.granted, e.voided, e.choice, e.ref, open, t.now)
 	return err
@@ -274,6 +278,7 @@ func (t *txn) releaseHeld(seq int64, reserve bool) (int64, error) {
 		reserved = 1
 	}
 	n, err := t.exec(`/* ledger.releaseHeld */ UPDATE messages SET state = ?, reserved = ?, expires_at = ?, updated_at = ? WHERE seq = ? AND state + 0 = 1`, state, reserved, expires, t.now, seq)
+	t.touch(TopicMessages)
 	t.after = append(t.after, t.l.nudgeDue)
 	return n, err
 }

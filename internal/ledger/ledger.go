@@ -105,6 +105,8 @@ type Ledger struct {
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
+	stats   statsState
+	pulse   pulse
 	// sweeping is held by the one sweep there is.
 	sweeping sync.Mutex
 	grown    bool // SQLite's log has its size; only Open and then the upkeep use it

@@ -473,9 +473,11 @@ func (t *txn) resolve(gs grants, w *row, as hongyan.State) error {
 				return err
 			}
 		}
+		t.countState(w.template, stDelivered, "", 0)
 		_, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 6, reason = 'resolved', reserved = ?, resend_at = NULL, updated_at = ? WHERE seq = ? AND state + 0 = 9`, spent, t.now, w.seq)
 		return err
 	case hongyan.StateFailed:
+		t.countState(w.template, stFailed, reasonResolved, 0)
 		if _, err := t.exec(`/* ledger.resolve */ UPDATE messages SET state = 8, reason = 'resolved', reserved = 0, resend_at = NULL, updated_at = ? WHERE seq = ? AND state + 0 = 9`, t.now, w.seq); err != nil {
 			return err
 		}
@@ -512,6 +514,7 @@ func (t *txn) sendAgain(gs grants, w *row) error {
 	due := max(t.now, lease+resendAfter.Milliseconds())
 	_, err = t.exec(`/* ledger.sendAgain */ UPDATE messages SET state = 3, reason = '', reserved = ?, due_at = ?, flags = flags | 5, resend_at = NULL, updated_at = ? WHERE seq = ? AND state + 0 = 9`,
 		reserved, due, t.now, w.seq)
+	t.touch(TopicMessages)
 	t.after = append(t.after, t.l.nudgeDue)
 	return err
 }

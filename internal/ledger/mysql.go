@@ -47,6 +47,7 @@ func mysqlDialect() *dialect {
 		folded:      "0",
 		hasTag:      "JSON_CONTAINS(m.options, ?, '$.t')",
 		addSpent:    " ON DUPLICATE KEY UPDATE spent = spent + VALUES(spent), recorded_at = VALUES(recorded_at)",
+		addStats:    " ON DUPLICATE KEY UPDATE n = n + VALUES(n)",
 		unlist: func(seqs string) string {
 			return `/* ledger.unlist */ DELETE um FROM messages m STRAIGHT_JOIN user_messages um ON um.user_no = m.user_no AND um.id = m.id WHERE m.seq ` + seqs
 		},

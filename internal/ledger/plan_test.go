@@ -59,6 +59,7 @@ func TestPlans(t *testing.T) {
 func mayScan(query, step string) bool {
 	switch step {
 	case "SCAN CONSTANT ROW", "SCAN v", "SCAN um", "SCAN x", // of what a subselect gives, by an index of its own
+		"SCAN stat_deltas", // a few seconds' worth
 		"SCAN 2-ROW VALUES CLAUSE", "SCAN messages USING COVERING INDEX messages_sending", "SCAN messages USING INDEX messages_sending":
 		return true
 	}
@@ -67,7 +68,9 @@ func mayScan(query, step string) bool {
 		"reload ", "reloadTemplates", "reloadKeys", "reloadPauses", "reloadAudience", "enabledWebhooks", "reloadCallbacks", "reloadScenes", "eraseWaiting", // whole tables of a few rows, into memory
 		"retainDeliveries", "dropReaders", "Webhooks", "CreateWebhook", // tables of a few rows too
 		"retainEvents", "EventsFrom", // from one end, up to a limit
-		"recount", // once a minute, over the index of what waits
+		"overviewApps", // an app's rows by its number
+		"otherPlace",   // from one end, one row
+		"recount",      // once a minute, over the index of what waits
 	} {
 		if strings.Contains(query, "ledger."+name) {
 			return true
@@ -136,6 +139,7 @@ func planLedger(t *testing.T) *Ledger {
 	must(useEvents(ctx, l))
 	must(useAudit(ctx, l))
 	must(useCallbacks(ctx, l, &ahead))
+	must(useFigures(ctx, l))
 	must(l.Sweep(ctx))
 	must(l.purge(ctx))
 	// The data of what has ended goes first, then the messages, and what waits is put aside.
@@ -148,6 +152,24 @@ func planLedger(t *testing.T) *Ledger {
 		t.Fatalf("retention did nothing: %+v", s)
 	}
 	return l
+}
+
+// useFigures uses what figures and the overview use.
+func useFigures(ctx context.Context, l *Ledger) error {
+	now := l.Now()
+	for _, by := range []hongyan.StatsBy{hongyan.ByHour, hongyan.ByDay, hongyan.ByTemplate, hongyan.ByReason} {
+		if _, err := l.Figures(ctx, FiguresQuery{From: now.Add(-time.Hour), To: now.Add(time.Hour), By: by}); err != nil {
+			return err
+		}
+	}
+	if err := l.FoldStats(ctx); err != nil {
+		return err
+	}
+	if _, err := l.otherPlace(ctx); err != nil {
+		return err
+	}
+	_, err := l.Overview(ctx, "", nil)
+	return err
 }
 
 // useJoins uses what looks for messages that say the same, and for those nobody heard of.

@@ -40,7 +40,7 @@ func postgresDialect() *dialect {
 		folded:      "0",
 		hasTag:      "(m.options::jsonb -> 't') @> ?::jsonb",
 		purge:       purgeBySelect,
-		addSpent:    addSpent, unlist: unlistBySelect,
+		addSpent:    addSpent, addStats: addStats, unlist: unlistBySelect,
 		duplicate: func(err error) bool {
 			var e *pgconn.PgError
 			return errors.As(err, &e) && e.Code == "23505"

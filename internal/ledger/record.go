@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,8 @@ type result struct {
 	// keep is for how long a repeat is answered with this message, because its caller may not
 	// have the answer.
 	keep time.Duration
+	// again: it was tried before, and may be on disk.
+	again bool
 }
 
 // RecordAttempt takes over an outcome: it is written with others in the next transaction
@@ -56,6 +59,9 @@ func (l *Ledger) commitResults(ctx context.Context, take func() []*result) (left
 		return nil
 	}
 	batch := take()
+	for _, r := range batch {
+		r.again = true
+	}
 	l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
 	if len(batch) == 1 || errors.Is(err, errBegin) {
 		return batch
@@ -168,36 +174,52 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := int64(0)
+	var fresh []*result // what this very try has written
+	n := 0
 	for part := range slices.Chunk(rows, t.l.d.chunk) {
 		q, args := t.l.d.accepted(t.l.owner, part)
 		some, err := t.exec(q, args...)
 		if err != nil {
 			return nil, err
 		}
-		n += some
+		if int(some) == len(part) {
+			fresh = append(fresh, plain[n:n+len(part)]...)
+		}
+		n += len(part)
 	}
-	written, err := begun, nil
-	if n < int64(len(plain)) { // some have moved on: those are looked at one by one
-		written, err = t.accepted(plain)
+	if len(fresh) < len(plain) { // some have moved on: those are looked at one by one
+		written, err := t.accepted(plain)
+		if err != nil {
+			return nil, err
+		}
 		for _, r := range plain {
 			if !written[r.job.seq] {
 				left = append(left, r)
 			}
 		}
-	}
-	for _, r := range plain {
-		if begun[r.job.seq] && written[r.job.seq] {
-			t.emitMessage(hongyan.EventMessageAccepted, r.job.app, r.job.seq)
+		switch {
+		case begun != nil:
+			fresh = slices.DeleteFunc(slices.Clone(plain), func(r *result) bool { return !begun[r.job.seq] || !written[r.job.seq] })
+		case t.l.d.chunk > 1: // it must be known which they are
+			for _, r := range plain {
+				r.again = true
+			}
+			return nil, fmt.Errorf("some results have moved on: %w", errAgain)
 		}
 	}
-	return left, err
+	for _, r := range fresh {
+		t.countState(r.job.template, stAccepted, "", 0)
+		t.emitMessage(hongyan.EventMessageAccepted, r.job.app, r.job.seq)
+	}
+	return left, nil
 }
 
-// begun tells which of the results' messages are still `sending`, if somebody listens: an
-// earlier try, whose commit was not answered, may have accepted and announced the others.
+// begun tells which of the results' messages are still `sending`, if somebody listens or one
+// of them was tried before: an earlier try, whose commit was not answered, may have accepted,
+// counted and announced the others. nil: nobody asked.
 func (t *txn) begun(batch []*result) (map[int64]bool, error) {
-	if len(batch) == 0 || len(t.l.audience.Load().byType[hongyan.EventMessageAccepted]) == 0 {
+	again := slices.ContainsFunc(batch, func(r *result) bool { return r.again })
+	if len(batch) == 0 || !again && len(t.l.audience.Load().byType[hongyan.EventMessageAccepted]) == 0 {
 		return nil, nil
 	}
 	seqs := make([]any, len(batch))
@@ -301,7 +323,8 @@ func (t *txn) record(gs grants, r *result, w *resultRow) error {
 	if err := t.writeChange(r, w, c, keep); err != nil {
 		return err
 	}
-	if code(stateWords, c.State) != w.state {
+	if state := code(stateWords, c.State); state != w.state {
+		t.countState(w.template, state, c.Reason, errcodeOf(r.o))
 		t.emitMessage(hongyan.EventOf(c.State), w.app, w.seq)
 	}
 	return settle()
@@ -420,6 +443,14 @@ func attemptColumns(o hongyan.Outcome) (class, errcode, errmsg, msgid any) {
 		msgid = o.MsgID
 	}
 	return class, errcode, errmsg, msgid
+}
+
+// errcodeOf is WeChat's errcode, 0 where it gave none.
+func errcodeOf(o hongyan.Outcome) int64 {
+	if !o.Answered() {
+		return 0
+	}
+	return int64(o.Errcode)
 }
 
 // settleGrants moves the message's grants as the change says. It answers what the message
@@ -556,6 +587,7 @@ func (t *txn) acceptLate(gs grants, r *result, w *resultRow) error {
 		keep, r.job.attempt, class, errcode, errmsg, msgid, started, ended, t.now, w.seq); err != nil {
 		return err
 	}
+	t.countState(w.template, stAccepted, "", 0)
 	t.emitMessage(hongyan.EventMessageAccepted, w.app, w.seq)
 	if back == 0 {
 		return nil

@@ -175,10 +175,20 @@ func (t *txn) settleSent(c *received, w *row, item hongyan.CallbackItem) error {
 	state := sentState(item)
 	w.state, w.message.Status = state, word(stateWords, state)
 	c.note("%s: %s", w.message.ID, w.message.Status)
+	t.countState(w.template, state, sentReason(state), sentErrcode(item))
 	t.emitMessage(hongyan.EventOf(w.message.Status), w.app, w.seq)
 	_, err := t.exec(`/* ledger.settleSent */ UPDATE messages SET state = ?, reason = ?, errmsg = ?, updated_at = ? WHERE seq = ? AND state + 0 = 5`,
 		state, string(sentReason(state)), sentWords(item), t.now, w.seq)
 	return err
+}
+
+// sentErrcode is WeChat's number of a failure, 0 where there is none.
+func sentErrcode(item hongyan.CallbackItem) int64 {
+	n, err := strconv.ParseInt(item.ErrorCode, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // sentWords keeps WeChat's own words of a failure.
@@ -303,6 +313,7 @@ func (t *txn) resolveSent(gs grants, c *received, w *row, item hongyan.CallbackI
 		return err
 	}
 	c.note("%s was uncertain: %s", w.message.ID, word(stateWords, state))
+	t.countState(w.template, state, sentReason(state), sentErrcode(item))
 	t.emitMessage(hongyan.EventMessageUncertainClosed, w.app, w.seq)
 	if back == 0 {
 		return nil
@@ -331,12 +342,20 @@ func (t *txn) unresolve(appNo, msgid, seq int64) error {
 	if _, err := t.exec(`/* ledger.unresolve */ DELETE FROM evidence WHERE app_no = ? AND msgid = ?`, appNo, msgid); err != nil {
 		return err
 	}
-	if _, err := t.exec(`/* ledger.unresolve */ UPDATE messages SET state = 9, reason = ?, msgid = NULL, updated_at = ? WHERE seq = ? AND msgid = ? AND state + 0 IN (6, 7)`,
-		string(hongyan.CodeWeChatUnclear), t.now, other, msgid); err != nil {
+	n, err := t.exec(`/* ledger.unresolve */ UPDATE messages SET state = 9, reason = ?, msgid = NULL, updated_at = ? WHERE seq = ? AND msgid = ? AND state + 0 IN (6, 7)`,
+		string(hongyan.CodeWeChatUnclear), t.now, other, msgid)
+	if err != nil {
 		return err
 	}
+	if n > 0 {
+		var template int64
+		if err := t.row(`/* ledger.unresolve */ SELECT template_no FROM messages WHERE seq = ?`, []any{other}, &template); err != nil {
+			return err
+		}
+		t.countState(template, stUncertain, "", 0)
+	}
 	t.emitMessage(hongyan.EventMessageUncertain, appNo, other)
-	_, err := t.exec(`/* ledger.unresolve */ UPDATE callbacks SET due_at = ? WHERE id = ?`, t.now, callback)
+	_, err = t.exec(`/* ledger.unresolve */ UPDATE callbacks SET due_at = ? WHERE id = ?`, t.now, callback)
 	t.after = append(t.after, func() { signal(t.l.pushed) })
 	return err
 }

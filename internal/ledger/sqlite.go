@@ -31,7 +31,7 @@ func sqliteDialect() *dialect {
 		folded:      "folded",
 		hasTag:      "EXISTS (SELECT 1 FROM json_each(m.options, '$.t') j WHERE j.value = json_extract(?, '$'))",
 		purge:       purgeBySelect,
-		addSpent:    addSpent, unlist: unlistBySelect,
+		addSpent:    addSpent, addStats: addStats, unlist: unlistBySelect,
 		duplicate: func(err error) bool {
 			var e *sqlite.Error
 			return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)

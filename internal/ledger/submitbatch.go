@@ -527,7 +527,9 @@ func (b *submitBatch) insertRows() error {
 		}
 		rows[i] = []any{row.seq, it.id[:], it.app.no, it.template.no, row.user, row.state, code(priorityWords, m.Priority), row.due, row.expires, row.reserve,
 			row.flag, attempt, owner, lease, started, it.data, it.options, b.t.now, b.t.now}
+		b.t.count(counted{template: it.template.no, what: whatSubmitted, n: 1})
 		if row.state == stHeld {
+			b.t.countState(it.template.no, stHeld, "", 0)
 			b.t.emitMessage(hongyan.EventMessageHeld, it.app.no, row.seq)
 		}
 	}

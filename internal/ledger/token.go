@@ -108,6 +108,7 @@ func (l *Ledger) StoreToken(ctx context.Context, id hongyan.AppID, tok StoredTok
 		return err
 	}
 	return l.write(ctx, "store access token", func(t *txn) error {
+		t.touch(TopicApps)
 		sealed := l.key.seal(tok.Token.Reveal(), "access_tokens", "token", string(id))
 		n, err := t.exec(`/* ledger.StoreToken */ UPDATE access_tokens SET token = ?, fetched_at = ?, expires_at = ?, lease_until = 0 WHERE app_no = ? AND lease_owner = ?`,
 			sealed, ms(tok.FetchedAt), ms(tok.ExpiresAt), e.no, l.owner)
@@ -129,6 +130,7 @@ func (l *Ledger) FailToken(ctx context.Context, id hongyan.AppID, f hongyan.Toke
 		return fmt.Errorf("encode failure: %w", err)
 	}
 	return l.write(ctx, "note failed token fetch", func(t *txn) error {
+		t.touch(TopicApps)
 		_, err := t.exec(`/* ledger.FailToken */ UPDATE access_tokens SET failure = ?, lease_until = 0 WHERE app_no = ? AND lease_owner = ?`, storable(string(text)), e.no, l.owner)
 		return err
 	})
@@ -175,6 +177,7 @@ func (l *Ledger) RefuseToken(ctx context.Context, app hongyan.AppID, token hongy
 
 // recordDeath keeps the death; of one and the same token it is one death, however often.
 func (t *txn) recordDeath(e *appEntry, token hongyan.AccessToken, d hongyan.TokenDeath) (ulid.ULID, error) {
+	t.touch(TopicApps)
 	// The token has more bits than the sum, so nobody finds it from there.
 	sum := sha256.Sum256([]byte(token.Reveal()))
 	mark := sum[:16]

@@ -33,6 +33,11 @@ type txn struct {
 	after []func() // runs once it is committed
 	undo  []func() // runs if it is rolled back
 	news  []news   // events, written at its end
+	// counts are what it adds to figures, written with its commit; those before saved were
+	// there when the savepoint was set.
+	counts []counted
+	saved  int
+	topics topics // what it changes, for readers that want to know
 }
 
 func (t *txn) exec(query string, args ...any) (int64, error) {
@@ -246,6 +251,9 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 		}
 	}
 	if err == nil {
+		err = writeCounts(ts)
+	}
+	if err == nil {
 		if _, err = s.exec(ctx, "COMMIT"); err != nil {
 			err = fmt.Errorf("%w: %w", errCommit, err)
 		}
@@ -267,6 +275,9 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 		for _, f := range t.after {
 			f()
 		}
+	}
+	for _, t := range ts {
+		l.pulse.changed(t.topics)
 	}
 	return nil
 }
@@ -303,15 +314,17 @@ func (l *Ledger) apartOnce(ctx context.Context, f func(*txn) error) (err error) 
 }
 
 // mark is a place in a transaction to go back to.
-type mark struct{ after, undo, news int }
+type mark struct{ after, undo, news, counts int }
 
 // save sets a savepoint. Only one is open at a time.
 func (t *txn) save() (mark, error) {
 	_, err := t.exec(`SAVEPOINT hongyan`)
-	return mark{len(t.after), len(t.undo), len(t.news)}, err
+	t.saved = len(t.counts)
+	return mark{len(t.after), len(t.undo), len(t.news), len(t.counts)}, err
 }
 
 func (t *txn) release() error {
+	t.saved = 0
 	_, err := t.exec(`RELEASE SAVEPOINT hongyan`)
 	return err
 }
@@ -329,5 +342,5 @@ func (t *txn) undoTo(m mark) {
 	for _, f := range t.undo[m.undo:] {
 		f()
 	}
-	t.undo, t.after, t.news = t.undo[:m.undo], t.after[:m.after], t.news[:m.news]
+	t.undo, t.after, t.news, t.counts = t.undo[:m.undo], t.after[:m.after], t.news[:m.news], t.counts[:m.counts]
 }

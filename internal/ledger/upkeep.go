@@ -27,7 +27,7 @@ const (
 func (l *Ledger) upkeep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	recounted, slow := time.Now(), time.Time{}
+	recounted, slow, folded := time.Now(), time.Time{}, time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,6 +42,12 @@ func (l *Ledger) upkeep(ctx context.Context) {
 		}
 		if l.pledges.due() {
 			if err := l.foldPledges(ctx); err != nil && ctx.Err() == nil {
+				l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
+			}
+		}
+		if wrote := l.stats.some.Load(); wrote && time.Since(folded) > foldStatsEvery || time.Since(folded) > foldStatsIdle {
+			folded = time.Now()
+			if err := l.FoldStats(ctx); err != nil && ctx.Err() == nil {
 				l.log.ErrorContext(ctx, "upkeep failed, trying again", "err", err)
 			}
 		}
@@ -192,6 +198,7 @@ func (t *txn) takeOver(w *row) error {
 		string(hongyan.CodeWeChatUnclear), string(hongyan.OutcomeUnclear), t.now, resend, t.now, w.seq, t.now-takeoverAfter.Milliseconds())
 	if err == nil && n > 0 {
 		t.after = append(t.after, func() { t.l.busy.drop(w.user) }) // settled: the user's next message may go
+		t.countState(w.template, stUncertain, "", 0)
 		t.emitMessage(hongyan.EventMessageUncertain, w.app, w.seq)
 	}
 	return err
@@ -216,6 +223,7 @@ func (t *txn) uncertainAgain(gs grants, w *row) error {
 		string(hongyan.CodeWeChatUnclear), keep, t.now, w.seq, w.state); err != nil {
 		return err
 	}
+	t.countState(w.template, stUncertain, "", 0)
 	t.emitMessage(hongyan.EventMessageUncertain, w.app, w.seq)
 	return t.giveGrants(gs, w, int64(w.message.Reserved)-keep)
 }
@@ -262,9 +270,10 @@ func (l *Ledger) voidOldLeases(ctx context.Context) error {
 	}
 	n := int64(0)
 	err := l.write(ctx, "void old leases", func(t *txn) error {
-		err := t.rows(`/* ledger.voidOldLeases */ SELECT app_no, seq FROM messages WHERE state = 4`, nil, func(r scanner) error {
-			var app, seq int64
-			err := r.Scan(&app, &seq)
+		err := t.rows(`/* ledger.voidOldLeases */ SELECT app_no, template_no, seq FROM messages WHERE state = 4`, nil, func(r scanner) error {
+			var app, template, seq int64
+			err := r.Scan(&app, &template, &seq)
+			t.countState(template, stUncertain, "", 0)
 			t.emitMessage(hongyan.EventMessageUncertain, app, seq)
 			return err
 		})
@@ -303,6 +312,7 @@ func (l *Ledger) purge(ctx context.Context) error {
 		{"setup_tokens", "hash", "until <= ?", now},
 		{"sign_in_tries", "name", "until <= ?", now},
 		{"audit", "id", "id < ?", idBefore(now - AuditKept.Milliseconds())},
+		{"stats", "template_no, hour, what, reason, errcode", "hour < ?", now/hourMS - statsKept},
 		{"callbacks", "id", "id < ? AND due_at IS NULL", idBefore(now - hongyan.MaxReportAge.Milliseconds())},
 	} {
 		for {
@@ -331,10 +341,10 @@ func idBefore(when int64) []byte {
 	return u[:]
 }
 
-// Fold brings what is written in sorted batches up to date: the index by user, and grants
-// that messages hold. The server calls it by itself; tests and benchmarks see both sides of it.
+// Fold brings what is written in sorted batches up to date: the index by user, grants that
+// messages hold, and figures. The server calls it by itself; tests and benchmarks see both sides of it.
 func (l *Ledger) Fold(ctx context.Context) error {
-	return errors.Join(l.foldPledges(ctx), l.fold(ctx))
+	return errors.Join(l.foldPledges(ctx), l.fold(ctx), l.FoldStats(ctx))
 }
 
 // readMarks reads how far the keys of messages, the pledges and the index by user have come.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/internal/config"
 	"github.com/hongyan-push/hongyan/sandbox"
 )
@@ -228,12 +229,42 @@ func TestSecretsStayInside(t *testing.T) {
 	do(adminKey, "GET", "/v1/apps", nil)
 	do(adminKey, "GET", "/v1/messages/"+id, nil)
 	do(adminKey, "GET", base+"/users", nil)
+	// A member, with all that signing in moves.
+	first := strings.TrimPrefix(must(e.server.FirstRunLink(t.Context())), e.url+hongyan.SetupPath)
+	b := &browser{t: t, url: e.url}
+	see := func(method, path string, body any) object {
+		_, o := b.do(method, path, body)
+		if o["link"] == nil {
+			answers.WriteString(o["body"].(string))
+		}
+		mu.Lock()
+		secrets[b.cookie] = "session token"
+		mu.Unlock()
+		return o
+	}
+	see("POST", "/v1/setup", object{"token": first, "name": "owner", "password": password})
+	see("POST", "/v1/session", object{"name": "owner", "password": "a wrong password"})
+	see("POST", "/v1/session", object{"name": "owner", "password": password})
+	see("POST", "/v1/session/password", object{"old": password, "new": "short pw"})
+	see("POST", "/v1/session/password", object{"old": password, "new": "another long password"})
+	see("GET", "/v1/session", nil)
+	link := tokenOf(see("POST", "/v1/members", object{"name": "bo", "role": "viewer"}))
+	see("GET", "/v1/members", nil)
+	see("POST", "/v1/setup", object{"token": link, "password": "short pw"})
+	if len(b.cookie) != 43 {
+		t.Fatalf("nobody is signed in: %q", b.cookie)
+	}
 	_, metrics, err := requestErr(e.url, adminKey, "GET", "/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
+	secrets[first], secrets[link] = "link of the first run", "link"
+	for _, p := range []string{password, "a wrong password", "another long password", "short pw"} {
+		secrets[p] = "password"
+	}
+	delete(secrets, "")
 	kinds := map[string]bool{}
 	for _, kind := range secrets {
 		kinds[kind] = true

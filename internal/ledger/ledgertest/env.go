@@ -40,6 +40,10 @@ type Database struct {
 	// poison; Cure ends that.
 	Poison func(t TB, event, column string)
 	Cure   func(t TB)
+	// Watch begins to write down what messages and grants come to; Miscounted lists where the
+	// figures differ from that.
+	Watch      func(t TB)
+	Miscounted func(t TB) []string
 	// Shared: other processes may use the database too, so nothing is known of a lease whose
 	// owner has gone.
 	Shared bool
@@ -93,6 +97,16 @@ func SQLite(t testing.TB) *Database {
 		db := conn(t)
 		defer db.Close()
 		return count(t, db, table)
+	}
+	d.Watch = func(t TB) {
+		db := conn(t)
+		defer db.Close()
+		watch(t, db, "sqlite")
+	}
+	d.Miscounted = func(t TB) []string {
+		db := conn(t)
+		defer db.Close()
+		return miscounted(t, db)
 	}
 	d.Poison = func(t TB, event, column string) {
 		d.Exec(t, `CREATE TRIGGER poison BEFORE `+event+` ON messages WHEN NEW.`+column+` LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
@@ -295,6 +309,7 @@ func New(t TB, db *Database, settings hongyan.AppSettings) *Env {
 	t.Helper()
 	e := &Env{TB: t, DB: db, Clock: &Clock{now: Start}}
 	e.open()
+	db.Watch(t)
 	if len(e.Apps()) == 0 {
 		e.populate(settings)
 	}

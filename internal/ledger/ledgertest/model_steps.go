@@ -457,6 +457,9 @@ func (m *model) finish() {
 	m.WantIdle()
 	m.Tick(10 * 24 * time.Hour)
 	m.Tick(time.Minute)
+	m.wantCounted()
+	m.must(m.FoldStats(context.Background()))
+	m.wantCounted()
 	for id, msg := range m.look().messages {
 		if !msg.Status.Final() && msg.Status != hongyan.StateUncertain {
 			m.rt.Fatalf("%s is %s for ever", id, msg.Status)

@@ -69,6 +69,16 @@ func shared(t testing.TB, at string) *Database {
 		defer db.Close()
 		return count(t, db, table)
 	}
+	d.Watch = func(t TB) {
+		db := beside(t, at)
+		defer db.Close()
+		watch(t, db, map[bool]string{true: "postgres", false: "mysql"}[postgres])
+	}
+	d.Miscounted = func(t TB) []string {
+		db := beside(t, at)
+		defer db.Close()
+		return miscounted(t, db)
+	}
 	d.Poison = func(t TB, event, column string) {
 		if postgres {
 			d.Exec(t, `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.`+column+` LIKE '%poison%' THEN RAISE 'poison'; END IF; RETURN NEW; END $$`)

@@ -11,7 +11,7 @@ func Run(t *testing.T, open func(testing.TB) *Database) {
 	for name, test := range map[string]func(*testing.T, func(testing.TB) *Database){
 		"Submit": testSubmit, "Claim": testClaim, "Record": testRecord, "Report": testReport,
 		"Open": testOpen, "Settle": testSettle, "Crash": testCrash, "Storage": testStorage, "Sweep": testSweep, "List": testList,
-		"Retention": testRetention, "Events": testEvents, "Webhooks": testWebhooks, "Vocabulary": testVocabulary, "Replicas": testReplicas, "Wake": testWake, "Callback": testCallback, "Stock": testStock, "Explain": testExplain, "Clocks": testClocks, "FirstStart": testFirstStart, "Sync": testSync, "Token": testToken, "Members": testMembers, "Audit": testAudit,
+		"Retention": testRetention, "Events": testEvents, "Webhooks": testWebhooks, "Vocabulary": testVocabulary, "Replicas": testReplicas, "Wake": testWake, "Callback": testCallback, "Stock": testStock, "Explain": testExplain, "Clocks": testClocks, "FirstStart": testFirstStart, "Sync": testSync, "Token": testToken, "Members": testMembers, "Audit": testAudit, "Stats": testStats,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -32,6 +32,7 @@ func cases(t *testing.T, open func(testing.TB) *Database, settings hongyan.AppSe
 			if !t.Failed() && e.stop != nil {
 				e.WantIdle()
 				e.wantSound()
+				e.wantCounted()
 			}
 		})
 	}
