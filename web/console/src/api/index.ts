@@ -63,7 +63,7 @@ async function problemOf(r: Response): Promise<Schemas['Problem']> {
   }
 }
 
-/** A key for a POST that creates: the same for each try of one deed. */
+/** A key for a POST that creates: the same for each try of one deed. (randomUUID needs https.) */
 export function idempotencyKey(): string {
-  return crypto.randomUUID()
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('')
 }
