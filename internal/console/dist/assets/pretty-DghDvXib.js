@@ -1,0 +1,1 @@
+function e(e){if(typeof e!=`string`)return JSON.stringify(e,null,2);try{return JSON.stringify(JSON.parse(e),null,2)}catch{return e}}export{e as t};
