@@ -179,7 +179,11 @@ func (l *Ledger) figures(ctx context.Context, places map[int64]figurePlace, q Fi
 	case hongyan.ByReason:
 		reason, errcode, cond = "reason", "errcode", " AND (what = 7 OR what = 8)"
 	case byAll:
-		template, hour = "template_no", "hour"
+		template, hour, reason, errcode = "template_no", "hour", "reason", "errcode"
+	}
+	sum, group := "SUM(n)", " GROUP BY t, h, what, r, e"
+	if q.By == byAll { // one by one they are quicker read than sorted
+		sum, group = "n", ""
 	}
 	out := make(map[statKey]int64)
 	cols := template + ` AS t, ` + hour + ` AS h, what, ` + reason + ` AS r, ` + errcode + ` AS e, n`
@@ -191,8 +195,8 @@ func (l *Ledger) figures(ctx context.Context, places map[int64]figurePlace, q Fi
 		list, args := l.d.list(nos, kindInt)
 		where := ` WHERE template_no ` + list + ` AND hour >= ? AND hour < ?` + cond
 		args = append(args, ms(q.From)/hourMS, ms(q.To)/hourMS)
-		rs, err := l.rdb.QueryContext(ctx, `/* ledger.figures */ SELECT t, h, what, r, e, SUM(n) FROM (SELECT `+cols+` FROM stats`+where+` UNION ALL SELECT `+cols+` FROM stat_deltas`+where+
-			`) x GROUP BY t, h, what, r, e`, append(slices.Clone(args), args...)...)
+		rs, err := l.rdb.QueryContext(ctx, `/* ledger.figures */ SELECT t, h, what, r, e, `+sum+` FROM (SELECT `+cols+` FROM stats`+where+` UNION ALL SELECT `+cols+` FROM stat_deltas`+where+
+			`) x`+group, append(slices.Clone(args), args...)...)
 		if err != nil {
 			return nil, fmt.Errorf("read figures: %w", err)
 		}
@@ -209,7 +213,7 @@ func (l *Ledger) figures(ctx context.Context, places map[int64]figurePlace, q Fi
 	return out, nil
 }
 
-// byAll tells apart by template and hour.
+// byAll tells apart by everything.
 const byAll hongyan.StatsBy = "all"
 
 // Overview is the overview of apps as the ledger knows it: words are missing.
@@ -247,12 +251,7 @@ func (l *Ledger) Overview(ctx context.Context, app hongyan.AppID, apps []hongyan
 		return o, err
 	}
 	o.add(rows, l.appNos(places), by)
-	q.By, q.From = hongyan.ByReason, midnight
-	reasons, err := l.figures(ctx, places, q)
-	if err != nil {
-		return o, err
-	}
-	o.Reasons = topReasons(reasons)
+	o.Reasons = topReasons(rows, ms(midnight)/hourMS)
 	return o, l.overviewQueue(ctx, places, &o, by)
 }
 
@@ -319,10 +318,13 @@ func (o *Overview) add(rows map[statKey]int64, appOf map[int64]int64, by map[int
 	o.Yesterday.Add(last.Scaled(part))
 }
 
-// topReasons are the ten most frequent ones, with how often each was.
-func topReasons(rows map[statKey]int64) []hongyan.StatsItem {
+// topReasons are the ten most frequent ones from an hour on, with how often each was.
+func topReasons(rows map[statKey]int64, from int64) []hongyan.StatsItem {
 	sums := make(map[statKey]hongyan.Counts)
 	for k, n := range rows {
+		if k.hour < from || k.what != stFailed && k.what != stUndelivered {
+			continue
+		}
 		of := statKey{reason: k.reason, errcode: k.errcode}
 		c := sums[of]
 		add(&c, k.what, n)

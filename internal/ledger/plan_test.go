@@ -57,10 +57,13 @@ func TestPlans(t *testing.T) {
 }
 
 func mayScan(query, step string) bool {
+	if strings.HasSuffix(step, "-ROW VALUES CLAUSE") {
+		return true
+	}
 	switch step {
 	case "SCAN CONSTANT ROW", "SCAN v", "SCAN um", "SCAN x", // of what a subselect gives, by an index of its own
 		"SCAN stat_deltas", // a few seconds' worth
-		"SCAN 2-ROW VALUES CLAUSE", "SCAN 4-ROW VALUES CLAUSE", "SCAN messages USING COVERING INDEX messages_sending", "SCAN messages USING INDEX messages_sending":
+		"SCAN messages USING COVERING INDEX messages_sending", "SCAN messages USING INDEX messages_sending":
 		return true
 	}
 	for _, name := range []string{
