@@ -6,15 +6,14 @@ export type Place = { name: string; path: string }
 /** Fills the demo so that no page is empty, and lists the pages. */
 export async function places(): Promise<Place[]> {
   const app = `app=${demo.appid}`
-  const m = await v1('POST', '/messages?wait=1', demo.example).catch(() => undefined)
-  const messages = await v1<{ items: { id: string }[] }>('GET', `/messages?limit=1`)
+  const m = await v1<{ id: string }>('POST', '/messages', demo.example)
   const hook = (await v1<{ items: { id: string }[] }>('GET', '/webhooks')).items[0]?.id ?? (await v1<{ id: string }>('POST', '/webhooks', { url: 'https://example.com/hook', events: ['message.*'] })).id
   return [
     { name: 'overview', path: '/' },
     { name: 'start', path: '/start' },
     { name: 'send', path: `/send?${app}` },
     { name: 'messages', path: `/messages?${app}` },
-    { name: 'message', path: `/messages/${m?.id ?? messages.items[0]!.id}` },
+    { name: 'message', path: `/messages/${m.id}` },
     { name: 'templates', path: `/templates?${app}` },
     { name: 'library', path: `/templates/library?${app}` },
     { name: 'template', path: `/templates/${demo.template_ids[0]}?${app}` },
