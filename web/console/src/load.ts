@@ -1,6 +1,16 @@
 // Reading for views: one thing, or pages of things, with what went wrong and whether it is
 // still coming.
-import { computed, onScopeDispose, ref, shallowRef, watch, type WatchSource } from 'vue'
+import { computed, nextTick, onScopeDispose, ref, shallowRef, watch, type WatchSource } from 'vue'
+
+/** How long it took to draw what came last. */
+export const drawing = { ms: 0 }
+
+async function draw(show: () => void) {
+  const began = performance.now()
+  show()
+  await nextTick()
+  drawing.ms = performance.now() - began
+}
 
 /** Reads one thing, and again whenever what it depends on changes. */
 export function useLoad<T>(read: () => Promise<T>, on: WatchSource[] = []) {
@@ -14,8 +24,8 @@ export function useLoad<T>(read: () => Promise<T>, on: WatchSource[] = []) {
     try {
       const got = await read()
       if (mine !== turn) return // a later reading is under way
-      data.value = got
       problem.value = undefined
+      await draw(() => (data.value = got))
     } catch (e) {
       if (mine === turn) problem.value = e
     } finally {
@@ -58,7 +68,7 @@ export function usePages<T>(read: (cursor: string) => Promise<Page<T>>, idOf: (r
     try {
       const page = await full(read, cursor, () => mine === turn)
       if (mine !== turn) return
-      use(page)
+      await draw(() => use(page))
       problem.value = undefined
       loaded.value = true
     } catch (e) {

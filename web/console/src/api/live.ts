@@ -2,6 +2,8 @@
 // second, and not while nobody looks at them.
 import { onScopeDispose } from 'vue'
 
+import { drawing } from '../load'
+
 export type Topic = 'messages' | 'grants' | 'callbacks' | 'apps' | 'templates' | 'webhooks'
 
 type Listener = { topics: ReadonlySet<Topic>; poke: () => void }
@@ -10,7 +12,9 @@ const listeners = new Set<Listener>()
 let source: EventSource | undefined
 let again: ReturnType<typeof setTimeout> | undefined
 
+// At most twice a second, and drawing takes at most a thirtieth of the time.
 const least = 500
+const share = 30
 
 function open() {
   if (source || listeners.size === 0) return
@@ -45,6 +49,7 @@ document.addEventListener('visibilitychange', () => {
 /** Calls read when one of the topics changed: one at a time, at most twice a second. */
 export function useLive(topics: Topic[], read: () => Promise<unknown> | unknown) {
   let last = 0
+  let wait = least
   let waiting: ReturnType<typeof setTimeout> | undefined
   let busy = false
   let missed = false
@@ -54,6 +59,7 @@ export function useLive(topics: Topic[], read: () => Promise<unknown> | unknown)
     last = Date.now()
     try {
       await read()
+      wait = Math.max(least, share * drawing.ms)
     } finally {
       busy = false
       if (missed) {
@@ -68,7 +74,7 @@ export function useLive(topics: Topic[], read: () => Promise<unknown> | unknown)
       missed = true
       return
     }
-    waiting = setTimeout(run, Math.max(0, last + least - Date.now()))
+    waiting = setTimeout(run, Math.max(0, last + wait - Date.now()))
   }
   const me: Listener = { topics: new Set(topics), poke }
   listeners.add(me)

@@ -65,27 +65,48 @@ function side(table: Texts, i: 0 | 1): Record<string, string> {
   return Object.fromEntries(Object.entries(table).map(([k, v]) => [k, v[i]]))
 }
 
+// Making one costs far more than using it, and a table uses hundreds.
+const made = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>()
+
+function once<F extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>(name: string, tag: string, make: () => F): F {
+  const key = `${name} ${tag}`
+  let f = made.get(key) as F | undefined
+  if (!f) made.set(key, (f = make()))
+  return f
+}
+
+type Moment = string | number | Date
+
+const two = '2-digit' as const
+const shapes: Record<'time' | 'day' | 'clock', Intl.DateTimeFormatOptions> = {
+  time: { year: 'numeric', month: two, day: two, hour: two, minute: two, second: two, hour12: false },
+  day: { month: two, day: two },
+  clock: { hour: two, minute: two, hour12: false },
+}
+
+const units = [[86_400_000, 'day'], [3_600_000, 'hour'], [60_000, 'minute']] as const
+
 /** Numbers and times in the reader's way. Times are of the reader's own zone. */
 export function useFormat() {
   const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : 'en-GB'))
+  const number = (name: string, options: Intl.NumberFormatOptions) => once(name, tag.value, () => new Intl.NumberFormat(tag.value, options))
+  const moment = (name: keyof typeof shapes) => (at: Moment) => once(name, tag.value, () => new Intl.DateTimeFormat(tag.value, shapes[name])).format(new Date(at))
   return {
-    number: (n: number) => n.toLocaleString(tag.value),
-    percent: (x: number) => x.toLocaleString(tag.value, { style: 'percent', maximumFractionDigits: 1 }),
-    time: (t: string | number | Date) =>
-      new Date(t).toLocaleString(tag.value, { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }),
-    day: (t: string | number | Date) => new Date(t).toLocaleDateString(tag.value, { month: '2-digit', day: '2-digit' }),
-    clock: (t: string | number | Date) => new Date(t).toLocaleTimeString(tag.value, { hour: '2-digit', minute: '2-digit', hour12: false }),
+    number: (n: number) => number('number', {}).format(n),
+    percent: (x: number) => number('percent', { style: 'percent', maximumFractionDigits: 1 }).format(x),
+    time: moment('time'),
+    day: moment('day'),
+    clock: moment('clock'),
     /** How long: of milliseconds, in its largest unit. */
     span: (ms: number) => {
-      const [size, unit] = ([[86_400_000, 'day'], [3_600_000, 'hour'], [60_000, 'minute']] as const).find(([n]) => ms >= n) ?? [1000, 'second']
-      return Math.round(ms / size).toLocaleString(tag.value, { style: 'unit', unit, unitDisplay: 'long' })
+      const [size, unit] = units.find(([n]) => ms >= n) ?? [1000, 'second']
+      return number(unit, { style: 'unit', unit, unitDisplay: 'long' }).format(Math.round(ms / size))
     },
-    ago: (t: string | number | Date, now = Date.now()) => {
-      const s = Math.round((now - new Date(t).getTime()) / 1000)
-      const f = new Intl.RelativeTimeFormat(tag.value, { numeric: 'auto' })
-      const steps: [number, Intl.RelativeTimeFormatUnit][] = [[86400, 'day'], [3600, 'hour'], [60, 'minute']]
-      for (const [size, unit] of steps) if (Math.abs(s) >= size) return f.format(-Math.round(s / size), unit)
-      return f.format(-s, 'second')
+    ago: (at: Moment, now = Date.now()) => {
+      const ms = now - new Date(at).getTime()
+      const f = once('ago', tag.value, () => new Intl.RelativeTimeFormat(tag.value, { numeric: 'auto' }))
+      const [size, unit] = units.find(([n]) => Math.abs(ms) >= n - 500) ?? [1000, 'second']
+      return f.format(-Math.round(ms / size), unit)
     },
   }
 }

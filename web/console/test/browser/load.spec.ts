@@ -3,7 +3,7 @@
 import type { CDPSession, Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { eventually, member, newApp, sandbox, settled, v1 } from './world'
+import { eventually, member, newApp, sandbox, settled, v1, type Fresh } from './world'
 
 const messages = 10_000
 const users = 100
@@ -11,6 +11,8 @@ const users = 100
 test('10,000 messages arrive', async () => {
   const app = await newApp('load', users)
   for (const openid of app.users) await sandbox('POST', '/taps', { appid: app.appid, openid, template_ids: [app.template], times: messages / users })
+  // What is compared are two states with rows in them.
+  await submit(app, 0, 500)
   const list = await member()
   const overview = await list.context().newPage()
   // Both are looked at: a page in the background reads nothing.
@@ -20,32 +22,29 @@ test('10,000 messages arrive', async () => {
   const watched = await Promise.all([watch(list, '/v1/messages'), watch(overview, '/v1/overview')])
 
   const start = Date.now()
-  for (let n = 0; n < messages; n += 1000) {
-    const items = Array.from({ length: 1000 }, (_, i) => ({
-      app: app.appid, to: { openid: app.users[i % users] }, template: app.template, on_no_grant: 'send',
-      data: { thing1: `第 ${n + i} 场`, time2: '2027-03-23 19:30', thing3: '北门检票口' },
-    }))
-    await v1('POST', '/messages/batch', { mode: 'permissive', messages: items })
-  }
-  const sent = async () => (await sandbox<{ items: unknown[] }>('GET', `/outbox?appid=${app.appid}&limit=1`), (await v1<{ totals: { accepted: number } }>('GET', `/stats?app=${app.appid}&by=app`)).totals.accepted)
+  for (let n = 500; n < messages; n += 500) await submit(app, n, 500)
+  const sent = async () => (await v1<{ totals: { accepted: number } }>('GET', `/stats?app=${app.appid}&by=app`)).totals.accepted
   await eventually(sent, (n) => n === messages, 'messages accepted', 120_000)
   const seconds = (Date.now() - start) / 1000
 
   for (const w of watched) {
     const seen = await w.end()
-    console.log(`${w.path}: ${seen.reads} reads in ${seconds.toFixed(1)} s, heap ${seen.before} -> ${seen.after} KB, long tasks ${seen.long} ms, ${seen.rows} rows`)
+    console.log(`${w.path}: ${seen.reads} reads in ${seconds.toFixed(1)} s, heap ${seen.before} -> ${seen.after} KB, long tasks ${seen.long.ours.toFixed(0)} ms of ours (all ${seen.long.tasks.toFixed(0)}; in ${seen.long.frames} long frames ${seen.long.script.toFixed(0)} of scripts, ${seen.long.drawing.toFixed(0)} of drawing), ${seen.rows} rows`)
     expect(seen.reads, `${w.path}: reads`).toBeGreaterThan(1)
     expect(seen.reads, `${w.path}: reads`).toBeLessThanOrEqual(2 * seconds + 2)
     expect(seen.rows).toBeLessThanOrEqual(500)
     expect(seen.after, `${w.path}: heap`).toBeLessThanOrEqual(seen.before * 1.2)
-    expect(seen.long, `${w.path}: long tasks`).toBeLessThanOrEqual(200)
+    expect(seen.long.ours, `${w.path}: long tasks`).toBeLessThanOrEqual(200)
   }
 }, 240_000)
 
 test('at most 500 rows are kept', async () => {
+  const app = await newApp('rows', users)
+  await submit(app, 0, 1000)
   const page = await member()
-  await page.goto('/console/messages')
+  await page.goto(`/console/messages?app=${app.appid}`)
   await settled(page)
+  await page.locator('tbody tr').first().waitFor()
   const rows = page.locator('tbody tr')
   const more = page.getByRole('button', { name: '读取更多' })
   for (let i = 0; i < 14 && (await more.isVisible()); i++) {
@@ -55,6 +54,13 @@ test('at most 500 rows are kept', async () => {
   expect(await rows.count()).toBeGreaterThan(100)
   expect(await rows.count()).toBeLessThanOrEqual(500)
 })
+
+async function submit(app: Fresh, from: number, n: number) {
+  const items = Array.from({ length: n }, (_, i) => ({
+    app: app.appid, to: app.users[i % users], template: app.template, on_no_grant: 'send', data: { thing1: `第 ${from + i} 场`, time2: '2027-03-23 19:30', thing3: '北门检票口' },
+  }))
+  expect((await v1<{ accepted: number }>('POST', '/messages/batch', { mode: 'permissive', messages: items })).accepted).toBe(n)
+}
 
 async function watch(page: Page, path: string) {
   const cdp = await page.context().newCDPSession(page)
@@ -67,14 +73,25 @@ async function watch(page: Page, path: string) {
   })
   await page.evaluate(() => {
     const w = window as any
-    w.longTasks = 0
-    new PerformanceObserver((l) => l.getEntries().forEach((e) => (w.longTasks += e.duration))).observe({ type: 'longtask' })
+    w.long = { tasks: 0, ours: 0, script: 0, drawing: 0, frames: 0 }
+    new PerformanceObserver((l) => l.getEntries().forEach((e) => (w.long.tasks += e.duration))).observe({ type: 'longtask' })
+    // Which of that is ours, and not the browser's drawing on a machine that is busy with other things.
+    new PerformanceObserver((l) => {
+      for (const e of l.getEntries() as any[]) {
+        w.long.frames++
+        w.long.drawing += e.startTime + e.duration - e.styleAndLayoutStart
+        for (const s of e.scripts) {
+          w.long.script += s.duration
+          if (s.sourceURL.includes('/console/assets/') && s.duration >= 50) w.long.ours += s.duration
+        }
+      }
+    }).observe({ type: 'long-animation-frame' })
   })
   return {
     path,
     async end() {
       const after = await heap(cdp)
-      const long = Math.round(await page.evaluate(() => (window as any).longTasks as number))
+      const long = await page.evaluate(() => (window as any).long as Record<'tasks' | 'ours' | 'script' | 'drawing' | 'frames', number>)
       return { reads, before, after, long, rows: await page.locator('tbody tr').count() }
     },
   }

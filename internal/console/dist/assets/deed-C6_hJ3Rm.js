@@ -1,1 +1,0 @@
-import{i as e}from"./api-X1FML0he.js";function t(t,n){let r=``,i;return()=>{let a=JSON.stringify(t());return i&&a===r||(r=a,i={key:e(),body:n(t())}),i}}export{t};
