@@ -53,12 +53,12 @@ test('a title of the library becomes a template', async () => {
   expect(keys.map((m) => m[2])).toEqual(['thing3', 'character_string1', 'time2'])
   expect(await page.getByRole('figure').getByRole('term').allInnerTexts()).toEqual(wanted)
 
-  // A name for it, which its address takes on.
+  // A name for it, for code to call it by.
   const id = made[0]!.priTmplId
   await page.getByLabel('别名').fill('check_out')
   await page.getByRole('button', { name: '保存' }).click()
-  await page.waitForURL(/\/templates\/check_out\?/)
-  expect(await v1(`GET`, `/apps/${app.appid}/templates/check_out`)).toMatchObject({ template_id: id, alias: 'check_out', title: '退房提醒' })
+  await page.getByText('别名已保存').waitFor()
+  expect(await v1('GET', `/apps/${app.appid}/templates/check_out`)).toMatchObject({ template_id: id, alias: 'check_out', title: '退房提醒' })
 
   // Its reach: nobody, and then those who accepted, without a reload.
   const reach = page.getByRole('region', { name: '可触达的用户' })
