@@ -121,7 +121,7 @@ test('from the link to the first card', async () => {
   await settled(page)
   await stepIs('完成')
   expect(await page.getByText('已完成').count()).toBe(4)
-})
+}, 240_000)
 
 test('the link works once', async () => {
   const page = await visitor()
