@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,13 +50,18 @@ func TestUnit(t *testing.T) {
 	nodetest.Run(t, dir, nil, "npx", "vitest", "run")
 }
 
-// Chromium in front of a demo. HONGYAN_PICTURES names a directory for what the pages look like,
+// Chromium in front of a demo, and of a server that nobody opened yet. HONGYAN_PICTURES names a directory for what the pages look like,
 // HONGYAN_SPECS the specs to run.
 func TestBrowser(t *testing.T) {
 	chromium := findChromium(t)
 	dir := project(t)
 	demo := progtest.StartDemo(t)
 	t.Setenv("HONGYAN_DEMO", string(demo.Raw))
+	first, err := json.Marshal(progtest.StartFirstRun(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HONGYAN_FIRST_RUN", string(first))
 	t.Setenv("HONGYAN_CHROMIUM", chromium)
 	args := []string{"vitest", "run", "--config", "vitest.browser.config.ts"}
 	if specs := os.Getenv("HONGYAN_SPECS"); specs != "" {

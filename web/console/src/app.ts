@@ -1,6 +1,6 @@
 // The app that the pages speak of: in the query (?app=), else the one looked at last.
 import { computed, reactive } from 'vue'
-import { useRoute, useRouter } from 'vue-router'
+import { useRoute, useRouter, type RouteLocationNormalized } from 'vue-router'
 
 import { api, of, type Schemas } from './api'
 
@@ -11,6 +11,12 @@ const state = reactive<{ apps: Schemas['App'][]; loaded: boolean }>({ apps: [], 
 export async function loadApps() {
   state.apps = (await of(api.GET('/v1/apps'))).items
   state.loaded = true
+}
+
+/** A page about an app was looked at; pages that name none go on with it. */
+export function looksAt(route: RouteLocationNormalized) {
+  const asked = String(route.query.app ?? route.params.appid ?? '')
+  if (asked) localStorage.setItem(stored, asked)
 }
 
 export function useApps() {
@@ -24,7 +30,6 @@ export function useApps() {
       return state.apps.find((a) => a.appid === last)?.appid ?? state.apps[0]?.appid ?? ''
     },
     set: (id: string) => {
-      localStorage.setItem(stored, id)
       void router.replace({ query: { ...route.query, app: id, cursor: undefined } })
     },
   })

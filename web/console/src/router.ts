@@ -1,6 +1,7 @@
 import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
 
 import { onSignedOut } from './api'
+import { looksAt } from './app'
 import { knowSession, setSession } from './session'
 
 declare module 'vue-router' {
@@ -44,6 +45,8 @@ router.beforeEach(async (to) => {
   if (to.meta.bare) return
   if (!(await knowSession())) return { name: 'sign-in', query: { next: to.fullPath } }
 })
+
+router.afterEach(looksAt)
 
 onSignedOut(() => {
   setSession(null)

@@ -46,7 +46,9 @@ const rules: Middleware = {
   },
 }
 
-export const api = createClient<paths>({ baseUrl: '/', credentials: 'same-origin' })
+// The server takes several values joined by commas, and of a repeated parameter only the first.
+const querySerializer = { array: { style: 'form', explode: false } } as const
+export const api = createClient<paths>({ baseUrl: '/', credentials: 'same-origin', querySerializer })
 api.use(rules)
 
 /** The answer of a call; it throws a Problem or Offline if there is none. */

@@ -93,7 +93,7 @@ export function v1<T = any>(method: string, path: string, body?: unknown): Promi
   return call(method, `${demo.api}/v1${path}`, body, { Authorization: `Bearer ${demo.api_key}` })
 }
 
-async function call<T>(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+export async function call<T>(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
   const r = await fetch(url, { method, headers: { 'Content-Type': 'application/json', ...headers }, body: body === undefined ? undefined : JSON.stringify(body) })
   const text = await r.text()
   if (!r.ok) throw new Error(`${method} ${url}: ${r.status} ${text}`)
