@@ -1,8 +1,9 @@
 # `make` lists the targets.
 GO      ?= go
 LOADED  := ./internal/server/...
-# SQLite under the race detector is nine times slower, so everything but the load and crash tests runs under it.
-RACED   = $(shell $(GO) list ./... | grep -v /internal/server$$)
+BROWSED := ./web/console/...
+# SQLite under the race detector is nine times slower: everything but the load and crash tests, and a browser's, runs under it.
+RACED   = $(shell $(GO) list ./... | grep -v -e /internal/server$$ -e /web/console$$)
 
 .PHONY: help deps lint test race chaos fuzz generate sdk console demo bench
 
@@ -36,6 +37,7 @@ test: deps ## all tests: under the race detector, load and crash tests without i
 	else race=; echo "skipped: the race detector, which needs a C compiler (cc)"; fi; \
 	$(GO) test $$race -timeout 40m $(RACED)
 	$(GO) test -timeout 20m -parallel 16 $(LOADED) # they mostly wait for leases
+	$(GO) test -timeout 20m $(BROWSED) # a browser wants the machine for itself
 
 chaos: ## the crash tests on all databases in their long form
 	HONGYAN_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -parallel 12 -run TestChaos -v ./internal/server
