@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { accepted, cardsOf, eventually, grantOf, member, newApp, receives, sandbox, settled, v1, type Fresh } from './world'
+import { accepted, cardsOf, eventually, member, newApp, receives, refuses, settled, v1, type Fresh } from './world'
 
 const title = '活动开始提醒'
 
@@ -14,8 +14,7 @@ test('of 200 rows 195 are sent, each once, and 5 come back with why', async () =
   const good = app.users.slice(0, 195)
   const [willing, refused] = app.users.slice(195) as [string, string]
   await accepted(app, [...good, willing])
-  await sandbox('POST', '/taps', { appid: app.appid, openid: refused, template_ids: [app.template], choices: { [app.template]: 'reject' } })
-  await eventually(() => grantOf(app, refused), (g) => g.standing === 'reject', 'the refusal')
+  await refuses(app, refused)
 
   const rows = good.map((openid, i) => [openid, '2027-03-23 19:30', `第 ${i + 1} 组，北门`, '秋季城市徒步'])
   const bad = {
@@ -68,7 +67,7 @@ test('of 200 rows 195 are sent, each once, and 5 come back with why', async () =
   await page.getByRole('button', { name: '查看这批消息' }).click()
   await page.waitForURL(/\/messages\?.*tag=upload-/)
   const shown = page.getByRole('region', { name: '消息列表' }).locator('tbody tr')
-  for (const more = page.getByRole('button', { name: '加载更多' }); await eventually(async () => shown.count(), (n) => n > 0, 'messages') < 195; ) {
+  for (const more = page.getByRole('button', { name: '读取更多' }); await eventually(async () => shown.count(), (n) => n > 0, 'messages') < 195; ) {
     const had = await shown.count()
     await more.click()
     await eventually(() => shown.count(), (n) => n > had, 'more messages')

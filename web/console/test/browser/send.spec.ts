@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { accepted, cardsOf, choose, eventually, grantOf, member, newApp, receives, sandbox, settled, v1, type Fresh } from './world'
+import { accepted, cardsOf, choose, eventually, grantOf, member, newApp, receives, refuses, sandbox, settled, v1 } from './world'
 
 const title = '活动开始提醒'
 
@@ -124,12 +124,6 @@ async function fill(page: Page, data: { time2?: string } = {}) {
 async function described(page: Page, label: string, words: string) {
   const field = page.getByLabel(label, { exact: true })
   await eventually(async () => page.locator(`[id="${await field.getAttribute('aria-describedby')}"]`).innerText(), (text) => text.includes(words), `the words at ${label}`)
-}
-
-/** A user who refused, as the server knows. */
-async function refuses(app: Fresh, openid: string) {
-  await sandbox('POST', '/taps', { appid: app.appid, openid, template_ids: [app.template], choices: { [app.template]: 'reject' } })
-  await eventually(() => grantOf(app, openid), (g) => g.standing === 'reject', 'the refusal')
 }
 
 /** As an input of date and time takes it in Shanghai, by the clock that the specs may have moved. */

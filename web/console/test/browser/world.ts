@@ -147,6 +147,13 @@ export async function accepted(app: Fresh, openids: string[], times = 1) {
   for (const openid of openids) await eventually(() => grantOf(app, openid), (g) => g.available === times, `the grants of ${openid}`)
 }
 
+/** A user accepts and then refuses on a card, and the server knows of it. */
+export async function refuses(app: Fresh, openid: string, template = app.template) {
+  await sandbox('POST', '/taps', { appid: app.appid, openid, template_ids: [template] })
+  await sandbox('POST', '/refuse', { appid: app.appid, openid, template_id: template, where: 'card' })
+  await eventually(() => grantOf(app, openid, template), (g) => g.standing === 'reject' && g.available === 0, 'the refusal')
+}
+
 export type Grant = { standing: string; available: number; reserved: number; spent: number; voided: number }
 
 /** The grants of one user, as the server counts them. */
