@@ -16,7 +16,7 @@ type Shop = Fresh & { paid: string; shipped: string; titles: { paid: string; shi
 test('subscribe, receive, refuse', async () => {
   const shop = await newShop(2)
   const openid = shop.users[1]!
-  const page = await member({ theme: 'light' })
+  const page = await member({ theme: 'light', options: { viewport: { width: 1520, height: 1200 } } })
   await page.goto(`/console/phone?app=${shop.appid}`)
   await phone(page).waitFor()
   await choose(page, '这是谁的手机', new RegExp(openid.slice(-4)))
@@ -47,6 +47,8 @@ test('subscribe, receive, refuse', async () => {
   await ship(page, shop.titles.shipped)
   await told(page, /errcode 0，msgid \d+/)
   await told(page, `手机收到「${shop.titles.shipped}」`)
+  const steps = await story(page).innerText() // the newest first
+  expect(steps.indexOf('手机收到')).toBeLessThan(steps.indexOf('正在调用微信'))
   await home(page)
   await phone(page).getByRole('button', { name: /^服务通知.*1 条未读/ }).click()
   const cards = phone(page).getByRole('log', { name: '服务通知' }).getByRole('figure')
@@ -178,7 +180,8 @@ async function picture(page: Page, name: string) {
   // The story scrolls in a box of its own; its newest is at the top, beside the phone.
   await story(page).evaluate((e) => e.scrollTo({ top: 0 }))
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur())
+  await page.evaluate(() => scrollTo(0, 0))
   const box = await page.locator('.stage').boundingBox()
   const device = await phone(page).boundingBox()
-  await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true, clip: { x: 0, y: box!.y + (await page.evaluate(() => scrollY)) - 16, width: 1280, height: device!.height + 32 } })
+  await page.screenshot({ path: join(pictures, `${name}.png`), clip: { x: box!.x - 16, y: box!.y - 16, width: 1280, height: device!.height + 32 } })
 }
