@@ -56,10 +56,13 @@ export function isHeading(first: string[], t: Template): boolean {
   return m.to >= 0 || Object.values(m.fields).some((s) => s.column >= 0) || !first.some(looksLikeOpenID)
 }
 
-export type Trouble = { kind: 'twice'; line: number } | { kind: 'noRecipient' } | { kind: 'scientific'; value: string } | { kind: 'refused'; text: string; faults?: Schemas['FieldError'][] }
+/** What the server found wrong with a value. */
+export type Fault = Schemas['FieldError']
+
+export type Trouble = { kind: 'twice'; line: number } | { kind: 'noRecipient' } | { kind: 'scientific'; value: string } | { kind: 'refused'; text: string; faults?: Fault[] }
 
 /** A row of the list: what it asks for, and what was found about it. */
-export type Row = { line: number; cells: string[]; submission: Submission; trouble: Trouble[]; warnings: string[]; checked: boolean }
+export type Row = { line: number; cells: string[]; submission: Submission; trouble: Trouble[]; warnings: Fault[]; checked: boolean }
 
 /** What all messages of an upload have in common. */
 export type Common = Omit<Submission, 'to' | 'data' | 'dedup_key'>

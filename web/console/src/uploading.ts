@@ -11,9 +11,9 @@ export type Result = { accepted: number; duplicates: number; refused: Row[] }
 
 export const isBad = (r: Row) => r.trouble.length > 0
 
-/** What the server found, in its words. */
+/** What the server found, in its words. Details are for programmers, and in English alone. */
 function wordsOf(e: Problem['body']): string {
-  return e.errors?.length ? e.errors.map((f) => f.detail).join(' ') : [e.title, e.hint || e.detail].filter(Boolean).join(': ')
+  return e.code === 'no_grant' ? e.title : [e.title, e.hint || e.detail].filter(Boolean).join(' ')
 }
 
 export function useUploading() {
@@ -42,7 +42,7 @@ export function useUploading() {
     const { dedup_key: _, ...body } = r.submission
     try {
       const m = await of(api.POST('/v1/messages', { body: { ...body, dry_run: true } }))
-      return { ...r, checked: true, warnings: (m.warnings ?? []).map((w) => w.detail) }
+      return { ...r, checked: true, warnings: m.warnings ?? [] }
     } catch (e) {
       if (!(e instanceof Problem) || e.status === 401 || e.status === 429 || e.status >= 500) throw e
       return { ...r, checked: true, trouble: [{ kind: 'refused', text: wordsOf(e.body), faults: e.body.errors }] }

@@ -60,6 +60,7 @@ export default {
   downloadBad: ['下载有问题的行', 'Download the bad rows'],
   twice: ['与第 {n} 行重复：同一个人，同样的内容', 'The same as line {n}: same person, same text'],
   noRecipient: ['没有收信人', 'No recipient'],
+  badOpenid: ['openid 写法不对：应为 1 到 64 位字母、数字、_ 或 -', 'This is no openid: 1 to 64 letters, digits, _ or -'],
   scientific: ['“{value}”像是被表格软件改成了科学计数法；请把该列设为文本后重新导出', '“{value}” looks like a number that a spreadsheet rounded; make the column text and export again'],
   step4: ['发送', 'Send'],
   again24: ['24 小时内发过的同样内容也再发一次', 'Send again what was sent within 24 hours'],

@@ -133,3 +133,42 @@ export async function findings(page: Page): Promise<string[]> {
     .filter((v: any) => v.impact === 'serious' || v.impact === 'critical')
     .flatMap((v: any) => v.nodes.map((n: any) => `${v.id}: ${n.target.join(' ')}: ${n.failureSummary?.split('\n')[1]?.trim()}`))
 }
+
+/** Has the sandbox push an app's events to the server, as WeChat does once that is set up. */
+export async function receives(app: Fresh) {
+  const keys = await v1<{ path: string; token: string; encoding_aes_key: string }>('PUT', `/apps/${app.appid}/callback`, {})
+  await sandbox('PUT', `/apps/${app.appid}/push`, { url: demo.api + keys.path, token: keys.token, encoding_aes_key: keys.encoding_aes_key })
+}
+
+/** Users accept a template, and the server knows of it. */
+export async function accepted(app: Fresh, openids: string[], times = 1) {
+  await sandbox('POST', '/taps', { appid: app.appid, openids, template_ids: [app.template], times })
+  await sandbox('POST', '/pushes/flush')
+  for (const openid of openids) await eventually(() => grantOf(app, openid), (g) => g.available === times, `the grants of ${openid}`)
+}
+
+/** A user accepts and then refuses on a card, and the server knows of it. */
+export async function refuses(app: Fresh, openid: string, template = app.template) {
+  await sandbox('POST', '/taps', { appid: app.appid, openid, template_ids: [template] })
+  await sandbox('POST', '/refuse', { appid: app.appid, openid, template_id: template, where: 'card' })
+  await eventually(() => grantOf(app, openid, template), (g) => g.standing === 'reject' && g.available === 0, 'the refusal')
+}
+
+export type Grant = { standing: string; available: number; reserved: number; spent: number; voided: number }
+
+/** The grants of one user, as the server counts them. */
+export async function grantOf(app: Fresh, openid: string, template = app.template): Promise<Grant> {
+  const { items } = await v1<{ items: (Grant & { template_id: string })[] }>('POST', `/apps/${app.appid}/grants/query`, { openids: [openid] })
+  return items.find((g) => g.template_id === template) ?? { standing: 'none', available: 0, reserved: 0, spent: 0, voided: 0 }
+}
+
+/** The cards that phones of an app have got. */
+export async function cardsOf(app: Fresh): Promise<{ openid: string; template_id: string; msgid: string; data: Record<string, { value: string }>; page: string }[]> {
+  return (await sandbox('GET', `/outbox?appid=${app.appid}&limit=1000`)).items
+}
+
+/** Chooses in a list that opens. */
+export async function choose(page: Page, label: string, option: string | RegExp) {
+  await page.locator('.el-select').filter({ has: page.getByRole('combobox', { name: label, exact: true }) }).click()
+  await page.getByRole('option', { name: option }).locator('visible=true').click()
+}

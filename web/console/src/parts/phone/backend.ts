@@ -26,21 +26,24 @@ export function backendOf(p: Phone, now: () => Date) {
         app: appid, to: openid, template: t.template_id, page: orderPage(o.id), data: cardData(t, o, product, now()), fit: 'repair', on_no_grant: noGrant.value,
       }
       const calls: Trace[] = []
+      const key = idempotencyKey()
+      p.underway.add(key)
       let m: Schemas['Message']
       try {
-        m = await traced('POST', '/v1/messages', api.POST('/v1/messages', { params: { header: { 'Idempotency-Key': idempotencyKey() } }, body }), calls, body)
+        m = await traced('POST', '/v1/messages', api.POST('/v1/messages', { params: { header: { 'Idempotency-Key': key } }, body }), calls, body)
       } catch (e) {
+        p.underway.delete(key)
         if (!(e instanceof Problem)) throw e
         story.tell('hongyan', 'submitRefused', { tone: 'bad', problem: e, calls, why: await why(e.code, t.template_id) })
         return
       }
       p.orders.value = p.orders.value.map((x) => (x.id === o.id ? { ...x, message: m.id } : x))
       story.tell('hongyan', 'submitted', { args: { status: calls[0]?.status ?? 202, id: m.id }, calls })
-      follow(m)
+      follow(m, key)
     })
 
   /** Tells each further state of a message until there is none. */
-  function follow(first: Schemas['Message']) {
+  function follow(first: Schemas['Message'], key: string) {
     let last = ''
     let attempt = 0
     const look = async (): Promise<boolean> => {
@@ -48,7 +51,9 @@ export function backendOf(p: Phone, now: () => Date) {
       const params = { path: { id: first.id } }
       const m = await traced('GET', `/v1/messages/${first.id}`, api.GET('/v1/messages/{id}', { params }), calls)
       const changed = m.status !== last || m.attempt !== attempt
+      if (m.status === 'delivered') p.underway.delete(key)
       if (changed) await tellOf(m, calls, last)
+      if (m.status !== 'sending') p.underway.delete(key)
       last = m.status
       attempt = m.attempt
       // What no event is to follow is settled once WeChat took it.

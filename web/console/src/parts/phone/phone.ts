@@ -83,15 +83,24 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
     pushOn.value = apps.items.some((a) => a.appid === appid && a.pushes)
   }
 
+  // A card can be here before the answer to the call that brought it; it is told after that.
+  const underway = new Set<string>()
+  const untold: Card[] = []
+  function tellCards() {
+    if (underway.size > 0) return
+    for (const c of untold.splice(0)) {
+      story.tell('wechat', 'cardCame', { tone: 'good', args: { title: c.title }, calls: [{ method: 'GET', path: '/v1/sandbox/inbox', status: 200, answer: c }] })
+    }
+  }
+
   /** What the phone got since the last look; says so when it is something new. */
   async function look() {
     const { items } = await relay<Listed<Card>>('GET', 'inbox', { query: { appid, openid, limit: kept } })
     const fresh = ready.value ? newerThan(items, cards.value[0]?.msgid ?? '') : []
     cards.value = items
     if (screen.value === 'inbox') seen.value = items[0]?.msgid ?? ''
-    for (const c of [...fresh].reverse()) {
-      story.tell('wechat', 'cardCame', { tone: 'good', args: { title: c.title }, calls: [{ method: 'GET', path: '/v1/sandbox/inbox', status: 200, answer: c }] })
-    }
+    untold.push(...[...fresh].reverse())
+    tellCards()
     return fresh.length > 0
   }
 
@@ -168,7 +177,7 @@ export function makePhone(app: { appid: string; name: string }, openid: string) 
   void start()
   return {
     app, appid, openid, story, screen, page, loggedIn, orders, sheet, busy, templates, standings, cards, unread, clock, clockRead, pushOn, ready, problem, mainSwitch,
-    watched, start, readStandings, readClock, pushes, look, tick, deed, afterwards, go,
+    watched, underway, start, readStandings, readClock, pushes, look, tick, deed, afterwards, go,
   }
 }
 
