@@ -229,13 +229,11 @@ type inMember struct {
 	ID hongyan.MemberID `path:"id"`
 }
 
-// governed is the member of a path, if whoever asks may change it.
-func (s *server) governed(ctx context.Context, in *inMember, roles ...hongyan.Role) error {
-	c, err := s.l.Member(ctx, in.ID)
-	if err == nil {
-		err = governs(exchangeOf(ctx).key, append(roles, c.Role)...)
-	}
-	return err
+// governing is what the ledger asks about a member, as it is when it is changed: whether
+// whoever asks may give the role that the member has, and these.
+func governing(ctx context.Context, roles ...hongyan.Role) ledger.MayGovern {
+	key := exchangeOf(ctx).key
+	return func(m hongyan.Member) error { return governs(key, append([]hongyan.Role{m.Role}, roles...)...) }
 }
 
 type memberUpdate struct {
@@ -248,22 +246,13 @@ func (s *server) updateMember(ctx context.Context, in *inMember, b *memberUpdate
 	if b.Role != nil {
 		roles = append(roles, *b.Role)
 	}
-	if err := s.governed(ctx, in, roles...); err != nil {
-		return hongyan.Member{}, err
-	}
-	return s.l.UpdateMember(ctx, in.ID, ledger.MemberChange{Role: b.Role, Disabled: b.Disabled})
+	return s.l.UpdateMember(ctx, in.ID, ledger.MemberChange{Role: b.Role, Disabled: b.Disabled}, governing(ctx, roles...))
 }
 
 func (s *server) deleteMember(ctx context.Context, in *inMember) error {
-	if err := s.governed(ctx, in); err != nil {
-		return err
-	}
-	return s.l.DeleteMember(ctx, in.ID)
+	return s.l.DeleteMember(ctx, in.ID, governing(ctx))
 }
 
 func (s *server) resetMember(ctx context.Context, in *inMember) (hongyan.Member, error) {
-	if err := s.governed(ctx, in); err != nil {
-		return hongyan.Member{}, err
-	}
-	return s.l.ResetMember(ctx, in.ID)
+	return s.l.ResetMember(ctx, in.ID, governing(ctx))
 }
