@@ -102,15 +102,19 @@ func (s *server) sameOrigin(r *http.Request) error {
 	return nil
 }
 
-// sessionCheck is how often what lasts looks whether its session still does.
-const sessionCheck = 3 * time.Second
+// stillCheck is how often what lasts looks whether it still may.
+const stillCheck = 3 * time.Second
 
-// still reports that the session of a request under way has ended. A key needs no session.
+// still reports that the session of a request under way has ended, or its key was revoked.
 func (s *server) still(x *exchange) error {
-	if x.session == nil {
+	if x.session != nil {
+		_, err := s.Sessions.Find(nil, x.r)
+		return err
+	}
+	if x.key.ID == adminKeyID {
 		return nil
 	}
-	_, err := s.Sessions.Find(nil, x.r)
+	_, err := s.l.Key(x.key.ID)
 	return err
 }
 
