@@ -128,6 +128,24 @@ func testStats(t *testing.T, open func(testing.TB) *Database) {
 			}
 			e.must(e.FoldStats(ctx))
 		},
+		"overview, read again and again": func(e *Env) {
+			e.Exact("alice", OneTime, 9)
+			for hour := range 7 { // until 23:00 in Beijing
+				for n := range 2 { // both before and after something happens
+					o, err := e.Ledger.Overview(ctx, "", nil)
+					e.must(err)
+					if want := int64(2*hour + n); o.Today.Submitted != want || o.Apps[0].Today.Submitted != want || o.Hours[23].Submitted != int64(n) || hour > 0 && o.Hours[22].Submitted != 2 {
+						e.TB.Errorf("hour %d, look %d: today %+v, hours %+v", hour, n, o.Today, o.Hours[21:])
+					}
+					e.Send("alice", template(OneTime), onNoGrant(hongyan.OnNoGrantSend))
+				}
+				if hour == 3 { // a template that nobody has seen before
+					e.must(e.SaveTemplates(ctx, App, append(Templates(hongyan.KindUnknown), ledger.SyncedTemplate{TemplateID: "new", Content: "name:{{thing1.DATA}}"})))
+				}
+				e.Clock.Advance(time.Hour)
+			}
+			e.must(e.FoldStats(ctx))
+		},
 		"another replica's work is seen": func(e *Env) {
 			if !e.DB.Shared {
 				return
