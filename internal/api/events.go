@@ -140,7 +140,7 @@ func (s *server) stream(ctx context.Context, st *eventStream, f ledger.EventFilt
 			}
 			said = now
 		}
-		if time.Since(checked) >= sessionCheck {
+		if time.Since(checked) >= stillCheck {
 			if err := s.still(st.x); err != nil {
 				return err
 			}

@@ -51,8 +51,14 @@ func (s *server) streamLive(x *exchange, r *http.Request) {
 func (s *server) live(ctx context.Context, st *eventStream, changes *ledger.Changes) error {
 	look := time.NewTicker(liveLook)
 	defer look.Stop()
-	spoke := time.Now()
+	spoke, checked := time.Now(), time.Now()
 	for {
+		if time.Since(checked) >= stillCheck {
+			if err := s.still(st.x); err != nil {
+				return err
+			}
+			checked = time.Now()
+		}
 		next := changes.Next()
 		if topics := changes.Take(); len(topics) > 0 {
 			data, err := json.Marshal(map[string][]string{"topics": topics})

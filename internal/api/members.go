@@ -102,15 +102,19 @@ func (s *server) sameOrigin(r *http.Request) error {
 	return nil
 }
 
-// sessionCheck is how often what lasts looks whether its session still does.
-const sessionCheck = 3 * time.Second
+// stillCheck is how often what lasts looks whether it still may.
+const stillCheck = 3 * time.Second
 
-// still reports that the session of a request under way has ended. A key needs no session.
+// still reports that the session of a request under way has ended, or its key was revoked.
 func (s *server) still(x *exchange) error {
-	if x.session == nil {
+	if x.session != nil {
+		_, err := s.Sessions.Find(nil, x.r)
+		return err
+	}
+	if x.key.ID == adminKeyID {
 		return nil
 	}
-	_, err := s.Sessions.Find(nil, x.r)
+	_, err := s.l.Key(x.key.ID)
 	return err
 }
 
@@ -229,13 +233,11 @@ type inMember struct {
 	ID hongyan.MemberID `path:"id"`
 }
 
-// governed is the member of a path, if whoever asks may change it.
-func (s *server) governed(ctx context.Context, in *inMember, roles ...hongyan.Role) error {
-	c, err := s.l.Member(ctx, in.ID)
-	if err == nil {
-		err = governs(exchangeOf(ctx).key, append(roles, c.Role)...)
-	}
-	return err
+// governing is what the ledger asks about a member, as it is when it is changed: whether
+// whoever asks may give the role that the member has, and these.
+func governing(ctx context.Context, roles ...hongyan.Role) ledger.MayGovern {
+	key := exchangeOf(ctx).key
+	return func(m hongyan.Member) error { return governs(key, append([]hongyan.Role{m.Role}, roles...)...) }
 }
 
 type memberUpdate struct {
@@ -248,22 +250,13 @@ func (s *server) updateMember(ctx context.Context, in *inMember, b *memberUpdate
 	if b.Role != nil {
 		roles = append(roles, *b.Role)
 	}
-	if err := s.governed(ctx, in, roles...); err != nil {
-		return hongyan.Member{}, err
-	}
-	return s.l.UpdateMember(ctx, in.ID, ledger.MemberChange{Role: b.Role, Disabled: b.Disabled})
+	return s.l.UpdateMember(ctx, in.ID, ledger.MemberChange{Role: b.Role, Disabled: b.Disabled}, governing(ctx, roles...))
 }
 
 func (s *server) deleteMember(ctx context.Context, in *inMember) error {
-	if err := s.governed(ctx, in); err != nil {
-		return err
-	}
-	return s.l.DeleteMember(ctx, in.ID)
+	return s.l.DeleteMember(ctx, in.ID, governing(ctx))
 }
 
 func (s *server) resetMember(ctx context.Context, in *inMember) (hongyan.Member, error) {
-	if err := s.governed(ctx, in); err != nil {
-		return hongyan.Member{}, err
-	}
-	return s.l.ResetMember(ctx, in.ID)
+	return s.l.ResetMember(ctx, in.ID, governing(ctx))
 }

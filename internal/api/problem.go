@@ -207,6 +207,7 @@ func ownProblems(ctx huma.Context, _ string, v any) (any, error) {
 // paramFault says what is wrong with a parameter of the path or query.
 func paramFault(op *huma.Operation, d *huma.ErrorDetail) hongyan.FieldError {
 	in, name, _ := strings.Cut(d.Location, ".")
+	name, _, _ = strings.Cut(name, "[") // one of several that stand in one parameter
 	f := hongyan.FieldError{Pointer: "/" + escapePointer(clip(name)), Code: "parameter"}
 	want, names := "", []string{}
 	for _, p := range op.Parameters {
@@ -232,6 +233,8 @@ func paramFault(op *huma.Operation, d *huma.ErrorDetail) hongyan.FieldError {
 // wanted says in words what a parameter's schema takes.
 func wanted(s *huma.Schema) string {
 	switch {
+	case s.Items != nil && len(s.Items.Enum) > 0:
+		return wanted(s.Items) + "; or several, joined by commas"
 	case len(s.Enum) > 0:
 		list := make([]string, len(s.Enum))
 		for i, v := range s.Enum {

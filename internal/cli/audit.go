@@ -8,9 +8,10 @@ import (
 	"github.com/hongyan-push/hongyan/client"
 )
 
-// auditCmd lists what people and keys changed.
+// auditCmd lists what people and keys changed. HONGYAN_APP does not narrow it: what is done to
+// members and keys would be missing, and nobody would see that.
 type auditCmd struct {
-	App    hongyan.AppID `name:"app" placeholder:"APPID" help:"Only of this app."`
+	App    hongyan.AppID `name:"app" own:"" placeholder:"APPID" help:"Only of this app."`
 	Actor  string        `name:"actor" own:"" placeholder:"ID" help:"Only by this key or member; admin is the key of the configuration."`
 	Action string        `name:"action" own:"" placeholder:"OPERATION" help:"Only this operation, such as update-app."`
 	Object string        `name:"object" own:"" placeholder:"ID" help:"Only what was done to this thing."`

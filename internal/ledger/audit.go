@@ -58,9 +58,9 @@ func (t *txn) audit(app hongyan.AppID, kind, object string, changes ...hongyan.A
 	if !ok || len(changes) == 0 {
 		return nil
 	}
-	if more := len(changes) - maxChanges; more > 0 {
-		note, _ := json.Marshal(fmt.Sprintf("%d more", more))
-		changes = append(changes[:maxChanges:maxChanges], hongyan.AuditChange{Pointer: "", Before: json.RawMessage("null"), After: note})
+	if n := fitting(changes); n < len(changes) {
+		note, _ := json.Marshal(fmt.Sprintf("%d more", len(changes)-n))
+		changes = append(changes[:n:n], hongyan.AuditChange{Pointer: "", Before: json.RawMessage("null"), After: note})
 	}
 	text, err := json.Marshal(changes)
 	if err != nil {
@@ -72,8 +72,20 @@ func (t *txn) audit(app hongyan.AppID, kind, object string, changes ...hongyan.A
 	return err
 }
 
-// maxChanges is how many differences one row lists.
-const maxChanges = 200
+// maxChanges is how many differences one row lists, maxChangesSize about how many bytes of
+// them: a page has up to 500 rows.
+const maxChanges, maxChangesSize = 200, 32 << 10
+
+// fitting is how many of the changes a row lists.
+func fitting(changes []hongyan.AuditChange) int {
+	size := 0
+	for i, c := range changes[:min(len(changes), maxChanges)] {
+		if size += len(c.Pointer) + len(c.Before) + len(c.After); size > maxChangesSize {
+			return i
+		}
+	}
+	return min(len(changes), maxChanges)
+}
 
 // auditName is an object's name as the table takes it.
 func auditName(s string) string {
@@ -207,8 +219,9 @@ func decodeAuditCursor(c string) (ulid.ULID, error) {
 	return ulid.ULID{}, badCursor(c)
 }
 
-// auditErased takes a user who is forgotten out of the audit log: a hash stands there.
-func (t *txn) auditErased(app hongyan.AppID, openid, name hongyan.OpenID) error {
-	_, err := t.exec(`/* ledger.auditErased */ UPDATE audit SET object = ? WHERE object = ? AND kind = 'user' AND app = ?`, string(name), string(openid), string(app))
+// auditErased takes a user who is forgotten out of the audit log: a hash stands there. Rows
+// after a moment are of who came back with the same openid.
+func (t *txn) auditErased(app hongyan.AppID, openid, name hongyan.OpenID, until int64) error {
+	_, err := t.exec(`/* ledger.auditErased */ UPDATE audit SET object = ? WHERE object = ? AND kind = 'user' AND app = ? AND id < ?`, string(name), string(openid), string(app), idBefore(until+1))
 	return err
 }

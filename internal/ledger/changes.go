@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // topics are kinds of things that change, as bits.
@@ -35,7 +37,19 @@ type pulse struct {
 	counts  [6]atomic.Uint64
 	readers atomic.Int64
 	bell    bell
+	others  others
 }
+
+// others is what this process last saw of other replicas' work: one look serves all readers,
+// and what it finds is told once, however many there are.
+type others struct {
+	mu    sync.Mutex
+	at    time.Time // of the last look
+	place *otherPlace
+}
+
+// lookEvery is how often the database is asked at most.
+const lookEvery = time.Second
 
 func (p *pulse) changed(what topics) {
 	if what == 0 {
@@ -55,13 +69,13 @@ func (p *pulse) changed(what topics) {
 type Changes struct {
 	l    *Ledger
 	seen [6]uint64
-	// What was last seen of other replicas' work.
-	place *otherPlace
 }
 
 // Changes begins to look: what changed before does not count.
 func (l *Ledger) Changes() *Changes {
-	l.pulse.readers.Add(1)
+	if l.pulse.readers.Add(1) == 1 {
+		l.pulse.others.forget() // what happened while nobody looked is news to nobody
+	}
 	c := &Changes{l: l}
 	c.Take()
 	return c
@@ -91,24 +105,45 @@ type otherPlace struct {
 	event           int64
 }
 
+func (o *others) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.at, o.place = time.Time{}, nil
+}
+
 // LookAround asks the database what other replicas have changed, where there are any; then
-// Take tells it. What they do to apps, templates and webhooks this process notices anyway.
+// Take tells it, to all readers. If one of them has asked within a second it does nothing.
+// What others do to apps, templates and webhooks this process notices anyway.
 func (c *Changes) LookAround(ctx context.Context) error {
-	if c.l.Live() <= 1 {
-		c.place = nil
+	o := &c.l.pulse.others
+	if !o.mu.TryLock() { // another reader asks just now
 		return nil
 	}
-	now, err := c.l.otherPlace(ctx)
+	defer o.mu.Unlock()
+	now := c.l.Now()
+	if now.Sub(o.at).Abs() < lookEvery {
+		return nil
+	}
+	o.at = now
+	return c.l.lookAround(ctx, o)
+}
+
+func (l *Ledger) lookAround(ctx context.Context, o *others) error {
+	if l.Live() <= 1 {
+		o.place = nil
+		return nil
+	}
+	now, err := l.otherPlace(ctx)
 	if err != nil {
 		return err
 	}
-	was := c.place
-	c.place = &now
+	was := o.place
+	o.place = &now
 	if was == nil {
 		return nil
 	}
 	var what topics
-	if mine := c.l.stats.mine.Load(); !bytes.Equal(was.delta, now.delta) && (mine == nil || !bytes.Equal(mine[:], now.delta)) {
+	if mine := l.stats.mine.Load(); !bytes.Equal(was.delta, now.delta) && (mine == nil || !bytes.Equal(mine[:], now.delta)) {
 		what |= TopicMessages | TopicGrants
 	}
 	if !bytes.Equal(was.callback, now.callback) {
@@ -117,7 +152,7 @@ func (c *Changes) LookAround(ctx context.Context) error {
 	if was.event != now.event {
 		what |= TopicWebhooks
 	}
-	c.l.pulse.changed(what)
+	l.pulse.changed(what)
 	return nil
 }
 

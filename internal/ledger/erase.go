@@ -71,7 +71,7 @@ func (t *txn) forget(a *appEntry, e erasure) error {
 	if _, err := t.exec(`/* ledger.forget */ DELETE FROM mp_sessions WHERE user_no = ?`, e.user); err != nil {
 		return err
 	}
-	if err := t.auditErased(a.app.AppID, e.openid, erasedName(a.app.AppID, e.openid, e.user)); err != nil {
+	if err := t.auditErased(a.app.AppID, e.openid, erasedName(a.app.AppID, e.openid, e.user), e.since); err != nil {
 		return err
 	}
 	t.emit(hongyan.EventUserErased, a.app.AppID, func() any { return hongyan.UserEvent{OpenID: e.openid} })
@@ -130,6 +130,10 @@ func (l *Ledger) erase(ctx context.Context, e erasure) error {
 		until := e.since + eraseLast.Milliseconds()
 		if _, err := t.exec(`/* ledger.erase */ UPDATE callbacks SET openid = ?, raw = ? WHERE openid = ? AND app_no = ? AND due_at IS NULL AND received_at <= ?`,
 			string(erasedName(t.l.appByNo(e.app).app.AppID, e.openid, e.user)), []byte{}, string(e.openid), e.app, until); err != nil {
+			return err
+		}
+		// A change that was under way when the user was forgotten has left its row since.
+		if err := t.auditErased(t.l.appByNo(e.app).app.AppID, e.openid, erasedName(t.l.appByNo(e.app).app.AppID, e.openid, e.user), until); err != nil {
 			return err
 		}
 		var pending bool

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
@@ -246,13 +248,70 @@ func (l *Ledger) Overview(ctx context.Context, app hongyan.AppID, apps []hongyan
 	}
 	midnight := dayOf(now)
 	q.From, q.To = midnight.AddDate(0, 0, -1), now.Add(2*time.Hour) // clocks of replicas differ
-	rows, err := l.figures(ctx, places, q)
+	rows, err := l.twoDays(ctx, places, q)
 	if err != nil {
 		return o, err
 	}
 	o.add(rows, l.appNos(places), by)
 	o.Reasons = topReasons(rows, ms(midnight)/hourMS)
 	return o, l.overviewQueue(ctx, places, &o, by)
+}
+
+// pastFigures are those of hours that are over, by template: nothing is added to them any
+// more, so an overview need not read them each time.
+type pastFigures struct {
+	mu       sync.Mutex
+	from, to time.Time
+	read     time.Time // when: whatever it may be that came late, it counts a minute later
+	rows     map[int64]map[statKey]int64
+}
+
+// pastFor is how long they are not read again, pastAfter how long ago an hour must have
+// ended: longer than any transaction lasts and clocks of replicas differ.
+const pastFor, pastAfter = time.Minute, 10 * time.Minute
+
+// twoDays reads what q asks for: from memory what is over, the rest from the database.
+func (l *Ledger) twoDays(ctx context.Context, places map[int64]figurePlace, q FiguresQuery) (map[statKey]int64, error) {
+	now := l.Now()
+	over := now.Add(-pastAfter).Truncate(time.Hour)
+	late := q
+	late.From = over
+	out, err := l.figures(ctx, places, late)
+	if err != nil {
+		return nil, err
+	}
+	l.past.mu.Lock()
+	defer l.past.mu.Unlock()
+	if p := &l.past; !p.from.Equal(q.From) || !p.to.Equal(over) || now.Sub(p.read).Abs() > pastFor || !p.knows(places) {
+		all, err := l.figurePlaces(FiguresQuery{}) // whoever asks next may see more than this one
+		if err != nil {
+			return nil, err
+		}
+		rows, err := l.figures(ctx, all, FiguresQuery{From: q.From, To: over, By: byAll})
+		if err != nil {
+			return nil, err
+		}
+		p.from, p.to, p.read, p.rows = q.From, over, now, make(map[int64]map[statKey]int64, len(all))
+		for no := range all {
+			p.rows[no] = make(map[statKey]int64)
+		}
+		for k, n := range rows {
+			p.rows[k.template][k] = n
+		}
+	}
+	for no := range places {
+		maps.Copy(out, l.past.rows[no])
+	}
+	return out, nil
+}
+
+func (p *pastFigures) knows(places map[int64]figurePlace) bool {
+	for no := range places {
+		if p.rows[no] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // dayOf is the midnight in Beijing before a moment.

@@ -106,6 +106,7 @@ type Ledger struct {
 	busy    busySet
 	pledges pledges
 	stats   statsState
+	past    pastFigures
 	pulse   pulse
 	// sweeping is held by the one sweep there is.
 	sweeping sync.Mutex

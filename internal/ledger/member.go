@@ -133,8 +133,22 @@ type MemberChange struct {
 	Disabled *bool
 }
 
-// UpdateMember changes a member, whose sessions end with it. The last owner stays one.
-func (l *Ledger) UpdateMember(ctx context.Context, id hongyan.MemberID, ch MemberChange) (hongyan.Member, error) {
+// MayGovern tells whether somebody may change a member, as the member is within the
+// transaction: a role that was looked at before may be another by then. nil lets everybody.
+type MayGovern func(hongyan.Member) error
+
+// governed finds a member whom somebody wants to change.
+func (t *txn) governed(id hongyan.MemberID, may MayGovern) (Credential, error) {
+	c, err := t.member(id)
+	if err == nil && may != nil {
+		err = may(c.Member)
+	}
+	return c, err
+}
+
+// UpdateMember changes a member, whose sessions and links end with it: a link was given out
+// for somebody with the role of then. The last owner stays one.
+func (l *Ledger) UpdateMember(ctx context.Context, id hongyan.MemberID, ch MemberChange, may MayGovern) (hongyan.Member, error) {
 	if ch.Role != nil {
 		if err := hongyan.CheckRole(*ch.Role); err != nil {
 			return hongyan.Member{}, err
@@ -142,7 +156,7 @@ func (l *Ledger) UpdateMember(ctx context.Context, id hongyan.MemberID, ch Membe
 	}
 	var c Credential
 	err := l.change(ctx, "change member", func(t *txn) (err error) {
-		if c, err = t.member(id); err != nil {
+		if c, err = t.governed(id, may); err != nil {
 			return err
 		}
 		was := c
@@ -167,10 +181,8 @@ func (l *Ledger) UpdateMember(ctx context.Context, id hongyan.MemberID, ch Membe
 		if _, err := t.exec(`/* ledger.UpdateMember */ UPDATE members SET role = ?, disabled_at = ?, epoch = ? WHERE id = ?`, string(c.Role), ms(c.DisabledAt), c.Epoch, string(id)); err != nil {
 			return err
 		}
-		if !c.DisabledAt.IsZero() {
-			if err := t.endLinks(id); err != nil {
-				return err
-			}
+		if err := t.endLinks(id); err != nil {
+			return err
 		}
 		if err := t.auditDiff("", "member", string(id), memberFacts(was.Member), memberFacts(c.Member)); err != nil {
 			return err
@@ -181,9 +193,9 @@ func (l *Ledger) UpdateMember(ctx context.Context, id hongyan.MemberID, ch Membe
 }
 
 // DeleteMember removes a member. The last owner stays.
-func (l *Ledger) DeleteMember(ctx context.Context, id hongyan.MemberID) error {
+func (l *Ledger) DeleteMember(ctx context.Context, id hongyan.MemberID, may MayGovern) error {
 	return l.change(ctx, "delete member", func(t *txn) error {
-		c, err := t.member(id)
+		c, err := t.governed(id, may)
 		if err == nil {
 			err = t.spareOwner(c)
 		}

@@ -71,6 +71,7 @@ func mayScan(query, step string) bool {
 		"reload ", "reloadTemplates", "reloadKeys", "reloadPauses", "reloadAudience", "enabledWebhooks", "reloadCallbacks", "reloadScenes", "eraseWaiting", // whole tables of a few rows, into memory
 		"retainDeliveries", "dropReaders", "Webhooks", "CreateWebhook", // tables of a few rows too
 		"retainEvents", "EventsFrom", // from one end, up to a limit
+		"endLinks",     // one-time links of a day
 		"overviewApps", // an app's rows by its number
 		"otherPlace",   // from one end, one row
 		"recount",      // once a minute, over the index of what waits
@@ -307,12 +308,39 @@ func TestMySQLRecount(t *testing.T) {
 	}
 }
 
-// useAudit writes and reads the audit log.
+// useAudit writes and reads the audit log, and what members use.
 func useAudit(ctx context.Context, l *Ledger) error {
 	_, err := l.SetAlias(WithActor(ctx, Actor{ID: "key_1"}), "a", "t", "order")
-	for _, f := range []AuditFilter{{}, {App: "a"}, {Actor: "key_1", Action: "x"}, {Object: "t"}, {Apps: []hongyan.AppID{"a"}}} {
+	now := l.Now()
+	for _, f := range []AuditFilter{{}, {App: "a"}, {Actor: "key_1", Action: "x"}, {Action: "x"}, {Object: "t"}, {Apps: []hongyan.AppID{"a"}}, {From: now, To: now},
+		{App: "a", Actor: "key_1", Object: "t"}, {Cursor: encodeAuditCursor(l.newID(ms(now)))}} {
 		_, _, e := l.Audit(ctx, f)
 		err = errors.Join(err, e)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	m, err := l.CreateMember(ctx, "anna", hongyan.RoleViewer, nil)
+	if err != nil {
+		return err
+	}
+	c, err := l.BeginSignIn(ctx, "anna")
+	if err == nil {
+		err = l.EndSignIn(ctx, c)
+	}
+	for _, kept := range []bool{false, true} {
+		err = errors.Join(err, l.SaveMemberSession(ctx, "token", MemberSession{Member: m.ID, Data: []byte("x")}, time.Hour, time.Hour, kept))
+	}
+	if err == nil {
+		_, err = l.MemberSession(ctx, "token")
+	}
+	if err != nil {
+		return err
+	}
+	token := hongyan.NewSetupToken(m.Link[len(hongyan.SetupPath):])
+	if c, err = l.SetupMember(ctx, token); err == nil {
+		_, err = l.SetUp(ctx, token, c, "", "hash")
+	}
+	_, again := l.ResetMember(ctx, m.ID, nil)
+	return errors.Join(err, again, l.DeleteMemberSession(ctx, "token"), l.DeleteMember(ctx, m.ID, nil))
 }

@@ -171,10 +171,10 @@ func (l *Ledger) FirstRunLink(ctx context.Context) (link string, err error) {
 }
 
 // ResetMember makes a link by which a member sets another password. The one there is stays good until then.
-func (l *Ledger) ResetMember(ctx context.Context, id hongyan.MemberID) (hongyan.Member, error) {
+func (l *Ledger) ResetMember(ctx context.Context, id hongyan.MemberID, may MayGovern) (hongyan.Member, error) {
 	var c Credential
 	err := l.change(ctx, "reset member", func(t *txn) (err error) {
-		if c, err = t.member(id); err != nil {
+		if c, err = t.governed(id, may); err != nil {
 			return err
 		}
 		if !c.DisabledAt.IsZero() {

@@ -74,6 +74,7 @@ func testMembers(t *testing.T, open func(testing.TB) *Database) {
 		"the last owner stays":    testLastOwner,
 		"last owners in a race":   testLastOwners,
 		"links":                   testLinks,
+		"governing":               testGoverning,
 		"guessing":                testGuessing,
 		"sessions":                testMemberSessions,
 		"nothing stands in clear": testMemberSecrets,
@@ -157,10 +158,10 @@ func testLastOwner(e *Env) {
 	viewer, off := hongyan.RoleViewer, true
 	try := func(what string) {
 		e.TB.Helper()
-		e.wantRefused(what+": delete", e.DeleteMember(ctx, anna.ID), hongyan.CodeConflict)
-		_, err := e.UpdateMember(ctx, anna.ID, ledger.MemberChange{Role: &viewer})
+		e.wantRefused(what+": delete", e.DeleteMember(ctx, anna.ID, nil), hongyan.CodeConflict)
+		_, err := e.UpdateMember(ctx, anna.ID, ledger.MemberChange{Role: &viewer}, nil)
 		e.wantRefused(what+": demote", err, hongyan.CodeConflict)
-		_, err = e.UpdateMember(ctx, anna.ID, ledger.MemberChange{Disabled: &off})
+		_, err = e.UpdateMember(ctx, anna.ID, ledger.MemberChange{Disabled: &off}, nil)
 		e.wantRefused(what+": disable", err, hongyan.CodeConflict)
 	}
 	try("alone")
@@ -169,15 +170,15 @@ func testLastOwner(e *Env) {
 	pending, err := e.CreateMember(ctx, "pending", hongyan.RoleOwner, nil)
 	e.must(err)
 	try("with an owner who has no password yet")
-	e.must(e.DeleteMember(ctx, pending.ID))
+	e.must(e.DeleteMember(ctx, pending.ID, nil))
 	bo := e.invited("bo", hongyan.RoleOwner)
-	_, err = e.UpdateMember(ctx, bo.ID, ledger.MemberChange{Disabled: &off})
+	_, err = e.UpdateMember(ctx, bo.ID, ledger.MemberChange{Disabled: &off}, nil)
 	e.must(err)
 	try("with an owner who is disabled")
 	on := false
-	_, err = e.UpdateMember(ctx, bo.ID, ledger.MemberChange{Disabled: &on})
+	_, err = e.UpdateMember(ctx, bo.ID, ledger.MemberChange{Disabled: &on}, nil)
 	e.must(err)
-	e.must(e.DeleteMember(ctx, anna.ID))
+	e.must(e.DeleteMember(ctx, anna.ID, nil))
 	_, err = e.Member(ctx, anna.ID)
 	e.wantRefused("deleted", err, hongyan.CodeNotFound)
 }
@@ -189,8 +190,8 @@ func testLastOwners(e *Env) {
 	for i := range 5 {
 		bo := e.invited(fmt.Sprintf("bo %d", i), hongyan.RoleOwner)
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = e.DeleteMember(ctx, anna.ID) })
-		wg.Go(func() { _ = e.DeleteMember(ctx, bo.ID) })
+		wg.Go(func() { _ = e.DeleteMember(ctx, anna.ID, nil) })
+		wg.Go(func() { _ = e.DeleteMember(ctx, bo.ID, nil) })
 		wg.Wait()
 		members, err := e.Members(ctx)
 		e.must(err)
@@ -206,9 +207,9 @@ func testLinks(e *Env) {
 	e.firstOwner("anna")
 	bo := e.invited("bo", hongyan.RoleViewer)
 	e.signIn(bo, "session")
-	first, err := e.ResetMember(ctx, bo.ID)
+	first, err := e.ResetMember(ctx, bo.ID, nil)
 	e.must(err)
-	second, err := e.ResetMember(ctx, bo.ID)
+	second, err := e.ResetMember(ctx, bo.ID, nil)
 	e.must(err)
 	_, err = e.SetupMember(ctx, linkToken(first.Link))
 	e.wantRefused("the link before", err, hongyan.CodeLinkEnded)
@@ -233,17 +234,48 @@ func testLinks(e *Env) {
 	_, err = e.SetUp(ctx, linkToken(second.Link), c, "", "a third")
 	e.wantRefused("a used link", err, hongyan.CodeLinkEnded)
 
-	m, err := e.ResetMember(ctx, bo.ID)
+	m, err := e.ResetMember(ctx, bo.ID, nil)
 	e.must(err)
 	off := true
-	_, err = e.UpdateMember(ctx, bo.ID, ledger.MemberChange{Disabled: &off})
+	_, err = e.UpdateMember(ctx, bo.ID, ledger.MemberChange{Disabled: &off}, nil)
 	e.must(err)
 	_, err = e.SetupMember(ctx, linkToken(m.Link))
 	e.wantRefused("a link of a disabled member", err, hongyan.CodeLinkEnded)
-	_, err = e.ResetMember(ctx, bo.ID)
+	_, err = e.ResetMember(ctx, bo.ID, nil)
 	e.wantRefused("a link for a disabled member", err, hongyan.CodeConflict)
 	_, err = e.SetPassword(ctx, c, "x")
 	e.wantRefused("a password for somebody who has changed", err, hongyan.CodeConflict)
+}
+
+// testGoverning: who may give a viewer a link gets no owner's by it.
+func testGoverning(e *Env) {
+	ctx := context.Background()
+	e.firstOwner("anna")
+	owner := hongyan.RoleOwner
+	invited, err := e.CreateMember(ctx, "bo", hongyan.RoleViewer, nil)
+	e.must(err)
+	viewers := func(m hongyan.Member) error {
+		if m.Role != hongyan.RoleViewer {
+			return hongyan.Errorf(hongyan.CodeForbidden, "An owner.")
+		}
+		return nil
+	}
+	reset, err := e.ResetMember(ctx, invited.ID, viewers)
+	e.must(err)
+	_, err = e.UpdateMember(ctx, invited.ID, ledger.MemberChange{Role: &owner}, nil)
+	e.must(err)
+	_, err = e.SetupMember(ctx, linkToken(reset.Link))
+	e.wantRefused("a viewer's link after the viewer has become an owner", err, hongyan.CodeLinkEnded)
+
+	_, err = e.ResetMember(ctx, invited.ID, viewers)
+	e.wantRefused("reset an owner", err, hongyan.CodeForbidden)
+	off := true
+	_, err = e.UpdateMember(ctx, invited.ID, ledger.MemberChange{Disabled: &off}, viewers)
+	e.wantRefused("disable an owner", err, hongyan.CodeForbidden)
+	e.wantRefused("remove an owner", e.DeleteMember(ctx, invited.ID, viewers), hongyan.CodeForbidden)
+	if c, err := e.Member(ctx, invited.ID); err != nil || !c.DisabledAt.IsZero() {
+		e.TB.Errorf("%+v, %v", c.Member, err)
+	}
 }
 
 // testGuessing: waits grow, are kept over a restart, and nothing tells a name that nobody has.
@@ -353,7 +385,7 @@ func testMemberSessions(e *Env) {
 		e.TB.Errorf("signed out: %v, the other session: %v", e.signedIn("a"), e.signedIn("b"))
 	}
 	viewer := hongyan.RoleViewer
-	_, err := e.UpdateMember(ctx, anna.ID, ledger.MemberChange{Role: &viewer})
+	_, err := e.UpdateMember(ctx, anna.ID, ledger.MemberChange{Role: &viewer}, nil)
 	e.must(err)
 	if e.signedIn("b") || !e.signedIn("c") {
 		e.TB.Errorf("with another role: %v, somebody else: %v", e.signedIn("b"), e.signedIn("c"))

@@ -128,6 +128,24 @@ func testStats(t *testing.T, open func(testing.TB) *Database) {
 			}
 			e.must(e.FoldStats(ctx))
 		},
+		"overview, read again and again": func(e *Env) {
+			e.Exact("alice", OneTime, 9)
+			for hour := range 7 { // until 23:00 in Beijing
+				for n := range 2 { // both before and after something happens
+					o, err := e.Ledger.Overview(ctx, "", nil)
+					e.must(err)
+					if want := int64(2*hour + n); o.Today.Submitted != want || o.Apps[0].Today.Submitted != want || o.Hours[23].Submitted != int64(n) || hour > 0 && o.Hours[22].Submitted != 2 {
+						e.TB.Errorf("hour %d, look %d: today %+v, hours %+v", hour, n, o.Today, o.Hours[21:])
+					}
+					e.Send("alice", template(OneTime), onNoGrant(hongyan.OnNoGrantSend))
+				}
+				if hour == 3 { // a template that nobody has seen before
+					e.must(e.SaveTemplates(ctx, App, append(Templates(hongyan.KindUnknown), ledger.SyncedTemplate{TemplateID: "new", Content: "name:{{thing1.DATA}}"})))
+				}
+				e.Clock.Advance(time.Hour)
+			}
+			e.must(e.FoldStats(ctx))
+		},
 		"another replica's work is seen": func(e *Env) {
 			if !e.DB.Shared {
 				return
@@ -135,19 +153,31 @@ func testStats(t *testing.T, open func(testing.TB) *Database) {
 			b := &Env{TB: e.TB, DB: e.DB, Clock: e.Clock}
 			b.open()
 			defer b.Stop()
-			c := b.Changes() // who came second knows of both
+			c, d := b.Changes(), b.Changes() // of who came second, which knows of both
 			defer c.Close()
-			e.must(c.LookAround(ctx))
+			defer d.Close()
+			look := func(c *ledger.Changes) {
+				e.TB.Helper()
+				e.Clock.Advance(time.Second)
+				e.must(c.LookAround(ctx))
+			}
+			look(c)
+			look(d)
 			c.Take()
+			d.Take()
 			e.Exact("alice", OneTime, 1)
 			e.must(e.FoldStats(ctx)) // what it wrote is gone again
-			e.must(c.LookAround(ctx))
-			if got := c.Take(); !cmp.Equal(got, []string{"messages", "grants"}) {
-				e.TB.Errorf("topics %v", got)
+			look(c)
+			for _, reader := range []*ledger.Changes{c, d} { // one look is for all
+				if got := reader.Take(); !cmp.Equal(got, []string{"messages", "grants"}) {
+					e.TB.Errorf("topics %v", got)
+				}
 			}
-			e.must(c.LookAround(ctx))
-			if got := c.Take(); len(got) != 0 {
-				e.TB.Errorf("topics %v though nothing changed", got)
+			for _, reader := range []*ledger.Changes{d, c} { // and nobody tells it once more
+				look(reader)
+				if got := append(c.Take(), d.Take()...); len(got) != 0 {
+					e.TB.Errorf("topics %v though nothing changed", got)
+				}
 			}
 		},
 	})
