@@ -39,7 +39,7 @@ export default {
   count: ['{n} 条', '{n} message | {n} messages'],
   apps: ['小程序状态', 'Apps'],
   appToday: ['今日接收 {accepted} · 送达 {delivered} · 失败 {failed}', 'Today {accepted} accepted · {delivered} delivered · {failed} failed'],
-  lastAccepted: ['最近一次发送成功', 'Last accepted'],
+  lastAccepted: ['{hour} 起的一小时内有消息被微信接收', 'WeChat last took one in the hour from {hour}'],
   noneAccepted: ['近两天没有发送成功', 'Nothing accepted in two days'],
   fine: ['一切正常。', 'All is well.'],
   open: ['打开', 'Open'],
