@@ -12,9 +12,9 @@ const listeners = new Set<Listener>()
 let source: EventSource | undefined
 let again: ReturnType<typeof setTimeout> | undefined
 
-// At most twice a second, and drawing takes at most a thirtieth of the time.
+// At most twice a second, and drawing takes at most a fiftieth of the time.
 const least = 500
-const share = 30
+const share = 50
 
 function open() {
   if (source || listeners.size === 0) return

@@ -25,13 +25,19 @@ test.runIf(pictures)('a day in a shop', async () => {
   }
   for (const look of [{ language: 'zh', theme: 'light' }, { language: 'en', theme: 'light' }, { language: 'en', theme: 'dark' }] satisfies Look[]) {
     const page = await member(look)
-    const take = async (name: string, path: string) => {
+    const take = async (name: string, path: string, button?: RegExp) => {
       await page.goto('/console' + path)
       await settled(page)
+      if (button) {
+        const checked = page.waitForResponse((r) => r.url().includes('/validate'))
+        await page.getByRole('button', { name: button }).click()
+        await checked
+        await settled(page)
+      }
       await page.screenshot({ path: join(pictures!, `readme-${name}-${look.language}-${look.theme}.png`) })
     }
     await take('overview', '/')
-    await take('send', `/send?app=${demo.appid}&template=${paid}&to=${buyers[0]}`)
+    await take('send', `/send?app=${demo.appid}&template=${paid}&to=${buyers[0]}`, /填入示例|example/i)
     await take('messages', `/messages?app=${demo.appid}`)
     await take('template', `/templates/${paid}?app=${demo.appid}`)
     await take('user', `/users/${buyers[0]}?app=${demo.appid}`)
