@@ -143,74 +143,118 @@ type MessageFilter struct {
 	Cursor   string
 }
 
-// Messages lists messages, newest first. A page may be shorter than the limit, even empty,
-// while there is a next cursor: a filter that matches little reads a bounded part at a time.
-func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Message, string, error) {
-	f.Limit = pageSize(f.Limit)
-	where := []string{"1 = 1"}
-	var args []any
-	add := func(cond string, vs ...any) { where, args = append(where, cond), append(args, vs...) }
-	var after []byte
-	before := []byte{0xff} // ids lie below it
+// messageList is a list on its way to a statement: conditions, and between which ids it reads.
+type messageList struct {
+	where         []string
+	args          []any
+	after, before []byte // ids from after on, below before
+	status        string // the condition on the state, empty for none
+}
+
+func (m *messageList) add(cond string, vs ...any) {
+	m.where, m.args = append(m.where, cond), append(m.args, vs...)
+}
+
+// from leaves out what lies below an id, below what lies from it on.
+func (m *messageList) from(id ulid.ULID) {
+	m.add("m.id >= ?", id[:])
+	if bytes.Compare(id[:], m.after) > 0 {
+		m.after = id[:]
+	}
+}
+
+func (m *messageList) below(id ulid.ULID) {
+	m.add("m.id < ?", id[:])
+	if bytes.Compare(id[:], m.before) < 0 {
+		m.before = id[:]
+	}
+}
+
+// messageList is what a filter says, but for the user.
+func (l *Ledger) messageList(f MessageFilter) (*messageList, error) {
+	m := &messageList{where: []string{"1 = 1"}, before: []byte{0xff}} // ids lie below it
 	if f.Cursor != "" {
 		id, err := decodeIDCursor(f.Cursor)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		add("m.id < ?", id[:])
-		before = id[:]
+		m.below(id)
 	}
-	if err := l.filterApp(f, add); err != nil {
-		return nil, "", err
+	if err := l.filterApp(f, m.add); err != nil {
+		return nil, err
 	}
-	status, err := l.statusCond(f.Status)
-	if err != nil {
-		return nil, "", err
+	var err error
+	if m.status, err = l.statusCond(f.Status); err != nil {
+		return nil, err
 	}
-	if status != "" {
-		add(status)
+	if m.status != "" {
+		m.add(m.status)
 	}
 	if f.Errcode != nil {
-		add("m.errcode = ?", *f.Errcode)
+		m.add("m.errcode = ?", *f.Errcode)
 	}
 	if f.Reason != "" {
-		add("m.reason = ?", string(f.Reason))
+		m.add("m.reason = ?", string(f.Reason))
 	}
 	if f.IDPrefix != "" {
 		lo, hi, err := idRange(f.IDPrefix)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		add("m.id >= ? AND m.id <= ?", lo[:], hi[:])
-		after = lo[:]
-		if next := hi[:]; bytes.Compare(next, before) < 0 {
-			before = append(slices.Clone(next), 0) // hi itself is in
+		m.from(lo)
+		m.add("m.id <= ?", hi[:])
+		if bytes.Compare(hi[:], m.before) < 0 {
+			m.before = append(hi[:], 0) // hi itself is in
 		}
 	}
 	if !f.Since.IsZero() {
-		lo := ulid.ULID{}
-		_ = lo.SetTime(uint64(max(ms(f.Since), 0)))
-		add("m.id >= ?", lo[:])
-		if bytes.Compare(lo[:], after) > 0 {
-			after = lo[:]
-		}
+		m.from(idAt(f.Since))
 	}
 	if !f.Until.IsZero() {
-		hi := ulid.ULID{}
-		_ = hi.SetTime(uint64(max(ms(f.Until), 0)))
-		add("m.id < ?", hi[:])
-		if bytes.Compare(hi[:], before) < 0 {
-			before = hi[:]
-		}
+		m.below(idAt(f.Until))
 	}
 	if f.Tag != "" {
 		b, _ := json.Marshal(f.Tag)
-		add(l.d.hasTag, string(b))
+		m.add(l.d.hasTag, string(b))
+	}
+	return m, nil
+}
+
+// idAt is the least id of a moment.
+func idAt(t time.Time) (id ulid.ULID) {
+	_ = id.SetTime(uint64(max(ms(t), 0)))
+	return id
+}
+
+// stop bounds what a page of a list without a user reads: floor is the last id it looks at,
+// nil if it may go to the list's end.
+func (l *Ledger) stop(ctx context.Context, f MessageFilter, m *messageList) (floor []byte, err error) {
+	// One state that few messages rest in has its own index; of anything else the newest are looked at.
+	walk := `1 = 1`
+	if len(f.Status) == 1 && slices.Contains(restStates, f.Status[0]) {
+		walk = m.status
+	}
+	err = l.rdb.QueryRowContext(ctx, `/* ledger.Messages */ SELECT id FROM messages m WHERE id < ? AND `+walk+` ORDER BY id DESC LIMIT 1 OFFSET ?`, m.before, listReads).Scan(&floor)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	if bytes.Compare(floor, m.after) <= 0 {
+		return nil, nil
+	}
+	m.add("m.id >= ?", floor)
+	return floor, nil
+}
+
+// Messages lists messages, newest first. A page may be shorter than the limit, even empty,
+// while there is a next cursor: a filter that matches little reads a bounded part at a time.
+func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Message, string, error) {
+	m, err := l.messageList(f)
+	if err != nil {
+		return nil, "", err
 	}
 	from, order := `messages m`, `m.id`
-	var floor []byte // where this page stops reading
-	switch {
-	case f.OpenID != "" || f.External != "":
+	var floor []byte
+	if f.OpenID != "" || f.External != "" {
 		user, err := l.userNamed(ctx, f.App, f.OpenID, f.External)
 		if err != nil || user == 0 {
 			return []hongyan.Message{}, "", err
@@ -220,25 +264,13 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 			return nil, "", fmt.Errorf("list messages: %w", err)
 		}
 		from, order = ofUser, `um.uid`
-		args = append([]any{user, mark, user}, args...)
-	default:
-		// One state that few messages rest in has its own index; of anything else the newest are looked at.
-		walk := `1 = 1`
-		if len(f.Status) == 1 && slices.Contains(restStates, f.Status[0]) {
-			walk = status
-		}
-		err := l.rdb.QueryRowContext(ctx, `/* ledger.Messages */ SELECT id FROM messages m WHERE id < ? AND `+walk+` ORDER BY id DESC LIMIT 1 OFFSET ?`, before, listReads).Scan(&floor)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return nil, "", fmt.Errorf("list messages: %w", err)
-		}
-		if bytes.Compare(floor, after) <= 0 {
-			floor = nil
-		} else {
-			add("m.id >= ?", floor)
-		}
+		m.args = append([]any{user, mark, user}, m.args...)
+	} else if floor, err = l.stop(ctx, f, m); err != nil {
+		return nil, "", fmt.Errorf("list messages: %w", err)
 	}
-	q := `/* ledger.Messages */ SELECT ` + messageColumns + ` FROM ` + from + ` JOIN users u ON u.no = m.user_no WHERE ` + strings.Join(where, " AND ") + ` ORDER BY ` + order + ` DESC LIMIT ?`
-	rs, err := l.rdb.QueryContext(ctx, q, append(args, f.Limit+1)...)
+	limit := pageSize(f.Limit)
+	q := `/* ledger.Messages */ SELECT ` + messageColumns + ` FROM ` + from + ` JOIN users u ON u.no = m.user_no WHERE ` + strings.Join(m.where, " AND ") + ` ORDER BY ` + order + ` DESC LIMIT ?`
+	rs, err := l.rdb.QueryContext(ctx, q, append(m.args, limit+1)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("list messages: %w", err)
 	}
@@ -248,7 +280,7 @@ func (l *Ledger) Messages(ctx context.Context, f MessageFilter) ([]hongyan.Messa
 		if err != nil {
 			return err
 		}
-		if len(out) == f.Limit {
+		if len(out) == limit {
 			next = encodeIDCursor(out[len(out)-1].ID)
 			return nil
 		}

@@ -39,7 +39,7 @@ const routes: RouteRecordRaw[] = [
   { path: '/:rest(.*)*', name: 'missing', component: () => import('./views/Missing.vue') },
 ]
 
-export const router = createRouter({ history: createWebHistory('/console/'), routes })
+export const router = createRouter({ history: createWebHistory(import.meta.env.BASE_URL), routes })
 
 router.beforeEach(async (to) => {
   if (to.meta.bare) return

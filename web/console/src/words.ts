@@ -2,7 +2,7 @@
 import { reactive } from 'vue'
 
 import { api, of, type Schemas } from './api'
-import { useLanguage } from './i18n'
+import { useSide } from './i18n'
 
 type Code = Schemas['Code']
 type Errcode = Schemas['Errcode']
@@ -31,9 +31,7 @@ const readEventTypes = async () => {
 }
 
 export function useWords() {
-  const { language } = useLanguage()
-  /** One side of a text in two languages. */
-  const pick = (t: Schemas['Text'] | undefined) => (t ? t[language.value] : '')
+  const pick = useSide()
   return {
     pick,
     /** What a reason such as not_subscribed means, and what to do. */

@@ -112,6 +112,6 @@ export function useFormat() {
 }
 
 /** What the server says in both languages, in the reader's. */
-export function useWords() {
+export function useSide() {
   return (x: { zh: string; en: string } | undefined): string => (x ? x[locale.value] : '')
 }

@@ -2,7 +2,7 @@
 // are told in whatever language is read.
 import { shallowRef } from 'vue'
 
-import type { Text } from './words'
+import type { Schemas } from '../../api'
 import type { Trace } from './sandbox'
 import type { Tone } from '../Tag.vue'
 import type phone from '../../texts/phone'
@@ -17,7 +17,7 @@ export type Step = {
   say: keyof typeof phone
   args: Record<string, string | number>
   /** What to know about it, from the server, in both languages. */
-  why?: Text
+  why?: Schemas['Text']
   problem?: unknown
   calls: Trace[]
 }

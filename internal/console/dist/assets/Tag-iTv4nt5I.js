@@ -1,1 +1,0 @@
-import{$ as e,D as t,It as n,N as r,X as i,t as a}from"./_plugin-vue_export-helper-DdMEOIIe.js";var o=a(r({__name:`Tag`,props:{tone:{}},setup(r){return(a,o)=>(i(),t(`span`,{class:n([`tag`,r.tone??`still`])},[e(a.$slots,`default`,{},void 0,!0)],2))}}),[[`__scopeId`,`data-v-3da249f3`]]);export{o as t};

@@ -1,0 +1,1 @@
+import{i as e}from"./api-RJlJFvoy.js";function t(t,n){let r=``,i;return()=>{let a=JSON.stringify(t());return i&&a===r||(r=a,i={key:e(),body:n(t())}),i}}export{t};
