@@ -22,7 +22,7 @@ test('the first load is at most 450 KB, and other pages come when they are asked
   for (const other of ['Send', 'Phone', 'Messages', 'Template']) expect(files.filter((f) => f.name.includes(`/${other}-`))).toEqual([])
 
   await page.getByRole('link', { name: '消息', exact: true }).first().click()
-  await settled(page)
+  await page.getByRole('heading', { name: '消息', exact: true, level: 1 }).waitFor()
   const names = await page.evaluate(() => performance.getEntriesByType('resource').map((e) => new URL(e.name).pathname))
   expect(names.filter((n) => n.includes('/Messages-')).length).toBeGreaterThan(0)
 })
