@@ -224,7 +224,7 @@ func TestSession(t *testing.T) {
 		t.Errorf("cookie %+v", c)
 	}
 	got := b.want(200, "GET", "/v1/session", nil)
-	if m := got["member"].(object); m["name"] != "owner" || m["role"] != "owner" || fmt.Sprint(got["scopes"]) != "[send read manage sandbox]" || got["sandbox"] != false || got["expires_at"] == nil {
+	if m := got["member"].(object); m["name"] != "owner" || m["role"] != "owner" || fmt.Sprint(got["scopes"]) != fmt.Sprint(hongyan.RoleOwner.Scopes()) || got["sandbox"] != false || got["expires_at"] == nil {
 		t.Errorf("session %v", got)
 	}
 	b.want(200, "GET", "/v1/apps", nil)
