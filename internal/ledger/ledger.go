@@ -168,7 +168,7 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err != nil {
 		return err
 	}
-	l.db, l.rdb, l.sessions = w, &reader{db: r, texts: l.texts}, newSessions(w, l.d)
+	l.db, l.rdb, l.sessions = w, newReader(r, l.texts, l.d.alone), newSessions(w, l.d)
 	if l.d.check != nil {
 		if err := l.d.check(ctx, w); err != nil {
 			return err

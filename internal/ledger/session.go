@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"sync"
 )
 
 // conns is how many connections this process has to a shared database; of them, writers
@@ -32,18 +33,58 @@ func openDB(d *dialect, source string) (w, r *sql.DB, err error) {
 	return w, r, err
 }
 
-// reader runs statements outside transactions.
+// reader runs statements outside transactions. Where the driver keeps none prepared, it does:
+// SQLite needs longer to read most statements than to run them.
 type reader struct {
 	db    *sql.DB
 	texts *texts
+	keep  bool
+	mu    sync.RWMutex
+	stmts map[string]*sql.Stmt
+}
+
+func newReader(db *sql.DB, x *texts, keep bool) *reader {
+	return &reader{db: db, texts: x, keep: keep, stmts: make(map[string]*sql.Stmt)}
 }
 
 func (r *reader) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if st := r.stmt(ctx, q); st != nil {
+		return st.QueryContext(ctx, args...)
+	}
 	return r.db.QueryContext(ctx, r.texts.of(q), args...)
 }
 
 func (r *reader) QueryRowContext(ctx context.Context, q string, args ...any) *sql.Row {
+	if st := r.stmt(ctx, q); st != nil {
+		return st.QueryRowContext(ctx, args...)
+	}
 	return r.db.QueryRowContext(ctx, r.texts.of(q), args...)
+}
+
+// stmt is the prepared statement; nil if it is to run as it stands, which then says what is
+// wrong with it. Those that come when there are many go without: they are hardly ever the same.
+func (r *reader) stmt(ctx context.Context, q string) *sql.Stmt {
+	if !r.keep {
+		return nil
+	}
+	r.mu.RLock()
+	st, full := r.stmts[q], len(r.stmts) >= maxStmts
+	r.mu.RUnlock()
+	if st != nil || full {
+		return st
+	}
+	st, err := r.db.PrepareContext(ctx, r.texts.of(q))
+	if err != nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other := r.stmts[q]; other != nil {
+		_ = st.Close()
+		return other
+	}
+	r.stmts[q] = st
+	return st
 }
 
 // session is one connection of a writer with its prepared statements: preparing costs more
