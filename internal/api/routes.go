@@ -158,6 +158,8 @@ func (s *server) routes() {
 		"In the answer's link, this once, good for 24 hours; it ends the one before. The password there is works until then."}, s.resetMember)
 	get(s, route{"GET /v1/audit", "list-audit", "audit", manages, "List what people and keys changed, newest first", 0,
 		"Each row was written with the change itself and says who, from where, to what and the difference; of secrets only that they changed. Rows stay 400 days. A key limited to some apps sees what belongs to these. A page may be short, even empty, while there is a next_cursor."}, s.listAudit)
+	get(s, route{"GET /v1/settings", "list-settings", "settings", manages, "List the server's settings", 0,
+		"As they are in force, with where each came from. They are changed where the server is started, not here; of secrets only that they are set."}, s.listSettings)
 
 	get(s, route{"GET /v1/errcodes", "list-errcodes", "reference", anyKey, "List WeChat's errcodes", 0, ""}, s.listErrcodes)
 	get(s, route{"GET /v1/errcodes/{errcode}", "get-errcode", "reference", anyKey, "Explain one of WeChat's errcodes", 0, ""}, s.getErrcode)

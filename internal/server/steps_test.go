@@ -227,6 +227,7 @@ func TestSecretsStayInside(t *testing.T) {
 	do(key, "GET", "/v1/keys", nil)
 	do(adminKey, "GET", "/v1/keys", nil)
 	do(adminKey, "GET", "/v1/apps", nil)
+	do(adminKey, "GET", "/v1/settings", nil)
 	do(adminKey, "GET", "/v1/messages/"+id, nil)
 	do(adminKey, "GET", base+"/users", nil)
 	// A member, with all that signing in moves.
