@@ -1,8 +1,7 @@
 // Who may do what, and for how long.
-import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { demo, eventually, member, sandbox, settled, signIn, stranger, v1 } from './world'
+import { demo, eventually, member, newMember, sandbox, settled, signIn, stranger } from './world'
 
 test('a viewer sees, and changes nothing', async () => {
   const name = `viewer-${Date.now()}`
@@ -71,15 +70,3 @@ test('guessing is slowed down, in words', async () => {
   await page.getByRole('alert').waitFor()
   expect(new URL(page.url()).pathname).toBe('/console/sign-in')
 })
-
-/** A viewer who has followed the one-time link and chosen a password. */
-async function newMember(name: string, password: string): Promise<Page> {
-  const { link } = await v1<{ link: string }>('POST', '/members', { name, role: 'viewer' })
-  const page = await stranger()
-  await page.goto(link)
-  await page.locator('#password').fill(password)
-  await page.locator('#again').fill(password)
-  await page.locator('button[type=submit]').click()
-  await page.locator('main#main').waitFor()
-  return page
-}
