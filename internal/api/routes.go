@@ -142,6 +142,8 @@ func (s *server) routes() {
 	get(s, route{"GET /v1/console", "get-console", "members", anybody, "What the console knows before anybody signs in", 0, ""}, s.getConsole)
 	post(s, route{"POST /v1/setup", "set-up", "members", visitors, "Use a one-time link: make the first owner, or set a member's password", 0,
 		"Signs in at once: the answer sets the cookie hongyan_session."}, s.setUp)
+	post(s, route{"POST /v1/setup/check", "check-setup", "members", visitors, "Ask what a one-time link is for, without using it", 0,
+		"One that was used, was replaced or has ended is answered 410. An address may ask as often as it may try passwords."}, s.checkSetup)
 	post(s, route{"POST /v1/session", "sign-in", "members", visitors, "Sign in to the console", 0,
 		"The answer sets the cookie hongyan_session, good for 12 hours without a request and 7 days at most. From the fifth wrong password in a row on, a name waits, each time twice as long."}, s.signIn)
 	get(s, route{"GET /v1/session", "get-session", "members", members, "Who is signed in", 0, ""}, s.getSession)

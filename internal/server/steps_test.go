@@ -252,6 +252,7 @@ func TestSecretsStayInside(t *testing.T) {
 	link := tokenOf(see("POST", "/v1/members", object{"name": "bo", "role": "viewer"}))
 	see("GET", "/v1/members", nil)
 	see("POST", "/v1/setup", object{"token": link, "password": "short pw"})
+	see("POST", "/v1/setup/check", object{"token": link})
 	if len(b.cookie) != 43 {
 		t.Fatalf("nobody is signed in: %q", b.cookie)
 	}
