@@ -125,3 +125,18 @@ type SignIn struct {
 	Member    Member
 	ExpiresAt time.Time // if the member does nothing more
 }
+
+// LinkPurpose is what a one-time link is for.
+type LinkPurpose string
+
+// The purposes of links.
+const (
+	LinkFirstOwner LinkPurpose = "first_owner"
+	LinkPassword   LinkPurpose = "password"
+)
+
+// SetupLink is what a one-time link that is still good does.
+type SetupLink struct {
+	Purpose LinkPurpose `json:"purpose" enum:"first_owner,password" doc:"Make the first owner, or set a member's password."`
+	Name    string      `json:"name,omitempty" doc:"Of the member; the first owner has none yet."`
+}

@@ -107,7 +107,10 @@ type Queue struct {
 	Scheduled int64 `json:"scheduled"`
 	Held      int64 `json:"held" doc:"Of the youngest 2000 of all apps."`
 	Uncertain int64 `json:"uncertain" doc:"Of the youngest 2000 of all apps."`
-	Sending   int64 `json:"sending"`
+	// Of older ones nobody counts which app they belong to.
+	HeldAtLeast      bool  `json:"held_at_least,omitempty" doc:"There are more than 2000 held messages of all apps: held is a lower bound."`
+	UncertainAtLeast bool  `json:"uncertain_at_least,omitempty" doc:"Likewise for uncertain."`
+	Sending          int64 `json:"sending"`
 	// OldestQueuedAt is when the message was due that has waited longest.
 	OldestQueuedAt time.Time `json:"oldest_queued_at,omitzero" doc:"When the message was due that has waited longest."`
 }

@@ -49,6 +49,8 @@ type Config struct {
 	Version string
 	// SandboxURL is the base URL of the sandbox that /v1/sandbox drives; empty: there is none.
 	SandboxURL string
+	// Settings are those of the server, explained in a language (zh, en); nil: none are told.
+	Settings func(lang string) []hongyan.Setting
 	// Stopping is closed when the server stops: streams, which would go on for ever, end then.
 	Stopping <-chan struct{}
 }

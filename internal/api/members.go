@@ -20,6 +20,8 @@ type Sessions interface {
 	SignIn(w http.ResponseWriter, r *http.Request, name string, p hongyan.Password) (hongyan.SignIn, error)
 	SignOut(w http.ResponseWriter, r *http.Request) error
 	ChangePassword(w http.ResponseWriter, r *http.Request, old, p hongyan.Password) (hongyan.SignIn, error)
+	// Link tells what a one-time link is for, and leaves it as it is.
+	Link(ctx context.Context, token hongyan.SetupToken) (hongyan.SetupLink, error)
 	// SetUp uses a one-time link up and signs in.
 	SetUp(w http.ResponseWriter, r *http.Request, token hongyan.SetupToken, name string, p hongyan.Password) (hongyan.SignIn, error)
 }
@@ -41,6 +43,9 @@ func (nobody) SignIn(http.ResponseWriter, *http.Request, string, hongyan.Passwor
 func (nobody) SignOut(http.ResponseWriter, *http.Request) error { return nil }
 func (nobody) ChangePassword(http.ResponseWriter, *http.Request, hongyan.Password, hongyan.Password) (hongyan.SignIn, error) {
 	return hongyan.SignIn{}, noSession()
+}
+func (nobody) Link(context.Context, hongyan.SetupToken) (hongyan.SetupLink, error) {
+	return hongyan.SetupLink{}, hongyan.Errorf(hongyan.CodeLinkEnded, "This server has no console.")
 }
 func (nobody) SetUp(http.ResponseWriter, *http.Request, hongyan.SetupToken, string, hongyan.Password) (hongyan.SignIn, error) {
 	return hongyan.SignIn{}, hongyan.Errorf(hongyan.CodeLinkEnded, "This server has no console.")
@@ -156,6 +161,14 @@ type setup struct {
 func (s *server) setUp(ctx context.Context, _ *none, b *setup) (session, error) {
 	x := exchangeOf(ctx)
 	return s.sessionFor(s.Sessions.SetUp(x, x.r, hongyan.NewSetupToken(b.Token), b.Name, hongyan.NewPassword(b.Password)))
+}
+
+type setupCheck struct {
+	Token string `json:"token" maxLength:"64" doc:"What stands behind token= in the link."`
+}
+
+func (s *server) checkSetup(ctx context.Context, _ *none, b *setupCheck) (hongyan.SetupLink, error) {
+	return s.Sessions.Link(ctx, hongyan.NewSetupToken(b.Token))
 }
 
 type signIn struct {

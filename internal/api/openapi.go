@@ -79,6 +79,7 @@ var specTags = []*huma.Tag{
 	{Name: "keys", Description: "API keys."},
 	{Name: "members", Description: "People who sign in to the console."},
 	{Name: "audit", Description: "Who changed what."},
+	{Name: "settings", Description: "What the server was started with."},
 	{Name: "sandbox", Description: "The local WeChat that a demo or test server sends to: taps, faults, the clock, what phones received."},
 	{Name: "reference", Description: "What codes mean."},
 }

@@ -142,6 +142,8 @@ func (s *server) routes() {
 	get(s, route{"GET /v1/console", "get-console", "members", anybody, "What the console knows before anybody signs in", 0, ""}, s.getConsole)
 	post(s, route{"POST /v1/setup", "set-up", "members", visitors, "Use a one-time link: make the first owner, or set a member's password", 0,
 		"Signs in at once: the answer sets the cookie hongyan_session."}, s.setUp)
+	post(s, route{"POST /v1/setup/check", "check-setup", "members", visitors, "Ask what a one-time link is for, without using it", 0,
+		"One that was used, was replaced or has ended is answered 410. An address may ask as often as it may try passwords."}, s.checkSetup)
 	post(s, route{"POST /v1/session", "sign-in", "members", visitors, "Sign in to the console", 0,
 		"The answer sets the cookie hongyan_session, good for 12 hours without a request and 7 days at most. From the fifth wrong password in a row on, a name waits, each time twice as long."}, s.signIn)
 	get(s, route{"GET /v1/session", "get-session", "members", members, "Who is signed in", 0, ""}, s.getSession)
@@ -158,6 +160,8 @@ func (s *server) routes() {
 		"In the answer's link, this once, good for 24 hours; it ends the one before. The password there is works until then."}, s.resetMember)
 	get(s, route{"GET /v1/audit", "list-audit", "audit", manages, "List what people and keys changed, newest first", 0,
 		"Each row was written with the change itself and says who, from where, to what and the difference; of secrets only that they changed. Rows stay 400 days. A key limited to some apps sees what belongs to these. A page may be short, even empty, while there is a next_cursor."}, s.listAudit)
+	get(s, route{"GET /v1/settings", "list-settings", "settings", manages, "List the server's settings", 0,
+		"As they are in force, with where each came from. They are changed where the server is started, not here; of secrets only that they are set."}, s.listSettings)
 
 	get(s, route{"GET /v1/errcodes", "list-errcodes", "reference", anyKey, "List WeChat's errcodes", 0, ""}, s.listErrcodes)
 	get(s, route{"GET /v1/errcodes/{errcode}", "get-errcode", "reference", anyKey, "Explain one of WeChat's errcodes", 0, ""}, s.getErrcode)

@@ -36,7 +36,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	log := p.logger(cfg.LogLevel, cfg.LogFormat)
-	srv, err := server.New(ctx, cfg, server.Options{Logger: log, Version: version()})
+	srv, err := server.New(ctx, cfg, server.Options{Logger: log, Version: version(), Origin: p.originOf})
 	if err != nil {
 		return err
 	}

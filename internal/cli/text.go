@@ -23,7 +23,7 @@ func languageOf(env *config.Source) string {
 // table; a sentence that is missing there stays English, and a test fails.
 func (p *program) say(en string, args ...any) string {
 	if p.lang == "zh" {
-		if zh, ok := chinese[en]; ok {
+		if zh := chineseOf(en); zh != "" {
 			en = zh
 		}
 	}
@@ -31,6 +31,19 @@ func (p *program) say(en string, args ...any) string {
 		return en
 	}
 	return fmt.Sprintf(en, args...)
+}
+
+// chineseOf is a sentence in Chinese; what settings mean is said where they are.
+func chineseOf(en string) string {
+	if zh, ok := chinese[en]; ok {
+		return zh
+	}
+	for _, f := range config.Fields() {
+		if f.Help == en {
+			return f.HelpZH
+		}
+	}
+	return ""
 }
 
 // tell writes one line of talk.

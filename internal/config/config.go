@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -163,19 +164,30 @@ func isWeChat(s string) bool {
 	return err == nil && (strings.EqualFold(u.Hostname(), "weixin.qq.com") || strings.HasSuffix(strings.ToLower(u.Hostname()), ".weixin.qq.com"))
 }
 
-// WithoutPassword cuts user and password out of a URL, which a proxy's often carries.
+// secretParam is the value of a URL's parameter that is a secret by its name; openParam one
+// that goes on behind the text.
+var (
+	secretParam = regexp.MustCompile(`(?i)([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*`)
+	openParam   = regexp.MustCompile(secretParam.String() + `$`)
+)
+
+// WithoutPassword cuts user and password out of a URL, which a proxy's often carries, and what
+// its parameters name a password.
 func WithoutPassword(s string) string {
-	i := strings.LastIndexByte(s, '@')
-	if i < 0 {
-		return s
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		scheme, _, found := strings.Cut(s[:i], "://")
+		rest := s[i:]
+		if openParam.MatchString(s[:i]) { // the @ is in a password that is a parameter
+			if _, rest, _ = strings.Cut(rest, "&"); rest != "" {
+				rest = "&" + rest
+			}
+		}
+		s = "redacted" + rest
+		if found {
+			s = scheme + "://" + s
+		}
 	}
-	before, _, found := strings.Cut(s[:i], "://")
-	if !found {
-		before = ""
-	} else {
-		before += "://"
-	}
-	return before + "redacted" + s[i:]
+	return secretParam.ReplaceAllString(s, "${1}redacted")
 }
 
 // Defaults of settings that a caller in the same process leaves to us. The tags say the same.

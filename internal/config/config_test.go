@@ -44,6 +44,9 @@ func TestFields(t *testing.T) {
 		if f.Name == "" || f.Help == "" || !strings.HasSuffix(f.Help, ".") {
 			t.Errorf("field %+v: needs a name and a sentence of help", f)
 		}
+		if !strings.HasSuffix(f.HelpZH, "。") {
+			t.Errorf("%s: no sentence of help in Chinese", f.Name)
+		}
 		if f.Secret != (f.Key == "") {
 			t.Errorf("%s: secrets have no key, all others have one", f.Name)
 		}
@@ -256,5 +259,72 @@ func TestPaths(t *testing.T) {
 	c.DB, c.WeChatURL = "sqlite:/x.db", "http://127.0.0.1:1"
 	if c.Database() != "sqlite:/x.db" || c.Fallback() != "" {
 		t.Errorf("got %s and fallback %q; a sandbox has no fallback", c.Database(), c.Fallback())
+	}
+}
+
+func TestWithoutPassword(t *testing.T) {
+	t.Parallel()
+	rows := []struct{ url, want string }{
+		{"http://proxy:1", "http://proxy:1"},
+		{"http://me:hunter2@proxy:1", "http://redacted@proxy:1"},
+		{"me:hunter2@proxy:1", "redacted@proxy:1"},
+		{"mysql://me:hu@nter2@db/h?tls=true", "mysql://redacted@db/h?tls=true"},
+		{"postgres://db/h?user=me&password=hunter2&sslmode=require", "postgres://db/h?user=me&password=redacted&sslmode=require"},
+		{"postgres://db/h?password=hun@ter2&sslmode=require", "postgres://redacted&sslmode=require"},
+		{"postgres://me:hunter2@db/h?sslpassword=hunter2", "postgres://redacted@db/h?sslpassword=redacted"},
+		{"postgres://me:hu?nter2@db/h", "postgres://redacted@db/h"},
+		{"sqlite:/var/lib/h.db", "sqlite:/var/lib/h.db"},
+	}
+	for _, r := range rows {
+		got := config.WithoutPassword(r.url)
+		if got != r.want || strings.Contains(got, "ter2") {
+			t.Errorf("WithoutPassword(%s) = %s, want %s", r.url, got, r.want)
+		}
+	}
+}
+
+// TestSettings: each with where it came from, secrets only as there.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	path := writeFile(t, "log_level: debug\n")
+	dbFile := writeFile(t, "postgres://me:hunter2@db/h\n")
+	s := config.NewSource([]string{"HONGYAN_MASTER_KEY=hunter2", "HONGYAN_DB_FILE=" + dbFile, "HONGYAN_SENDERS=9"})
+	if err := s.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	c := config.Config{DBFile: dbFile, Listen: "h:1", Senders: 9, LogLevel: "debug", WeChatProxy: "http://me:hunter2@p"}
+	if err := s.ReadSecrets(&c); err != nil {
+		t.Fatal(err)
+	}
+	origin := func(f config.Field) config.Origin {
+		return s.Origin(f, func(flag string) bool { return flag == "listen" })
+	}
+	got := make(map[string][2]string)
+	for _, x := range config.Settings(&c, origin, "zh") {
+		got[x.Key] = [2]string{x.Value, x.Origin}
+		if !strings.HasSuffix(x.Help, "。") || !strings.HasPrefix(x.Env, "HONGYAN_") {
+			t.Errorf("%s is not explained: %+v", x.Key, x)
+		}
+		if strings.Contains(x.Value, "hunter2") {
+			t.Errorf("%s shows a secret: %s", x.Key, x.Value)
+		}
+	}
+	for key, want := range map[string][2]string{
+		"listen": {"h:1", "flag"}, "senders": {"9", "HONGYAN_SENDERS"}, "log_level": {"debug", path + ":1"}, "stop_timeout": {"0s", "default"},
+		"db": {"postgres://redacted@db/h", "HONGYAN_DB_FILE"}, "HONGYAN_MASTER_KEY": {"redacted", "HONGYAN_MASTER_KEY"},
+		"HONGYAN_ADMIN_KEY": {"", "default"}, "wechat_proxy": {"http://redacted@p", "default"},
+	} {
+		if got[key] != want {
+			t.Errorf("%s: got %v, want %v", key, got[key], want)
+		}
+	}
+	if len(got) != len(config.Fields()) {
+		t.Errorf("%d settings of %d", len(got), len(config.Fields()))
+	}
+	own := config.OriginIn(&c)
+	for _, f := range config.Fields() {
+		if o := own(f); f.Name == "senders" && o != config.OriginProgram || f.Name == "gateway-listen" && o != config.OriginDefault {
+			t.Errorf("%s of a program comes from %s", f.Name, o)
+		}
 	}
 }

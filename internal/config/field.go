@@ -19,6 +19,7 @@ type Field struct {
 	Key     string // in the YAML file; empty for secrets
 	Default string
 	Help    string
+	HelpZH  string
 	Enum    []string
 	Type    reflect.Type
 	// Secret has neither flag nor key: the value comes from Env, or from the file that Name_FILE names.
@@ -37,7 +38,7 @@ func Fields() []Field {
 		f := t.Field(i)
 		tag := f.Tag
 		field := Field{
-			Name: tag.Get("name"), Env: EnvName(tag.Get("name")), Default: tag.Get("default"), Help: tag.Get("help"),
+			Name: tag.Get("name"), Env: EnvName(tag.Get("name")), Default: tag.Get("default"), Help: tag.Get("help"), HelpZH: helpZH[tag.Get("name")],
 			Type: f.Type, Secret: tag.Get("kong") == "-", Blank: tag.Get("blank"), index: i,
 		}
 		if !field.Secret {

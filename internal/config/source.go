@@ -24,10 +24,12 @@ type entry struct {
 // Origin says where a value stood.
 type Origin string
 
-// OriginDefault is the origin of a value that nobody gave, OriginFlag of one on the command line.
+// OriginDefault is the origin of a value that nobody gave, OriginFlag of one on the command line,
+// OriginProgram of one that the program which runs the server chose, as demo does.
 const (
 	OriginDefault Origin = "default"
 	OriginFlag    Origin = "flag"
+	OriginProgram Origin = "program"
 )
 
 // NewSource reads the environment, in the form of [os.Environ].

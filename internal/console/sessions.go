@@ -204,6 +204,18 @@ func (s *Sessions) ChangePassword(w http.ResponseWriter, r *http.Request, old, c
 	return s.begin(w, r, c)
 }
 
+// Link tells what a one-time link is for, and leaves it as it is.
+func (s *Sessions) Link(ctx context.Context, token hongyan.SetupToken) (hongyan.SetupLink, error) {
+	c, err := s.l.SetupMember(ctx, token)
+	if err != nil {
+		return hongyan.SetupLink{}, err
+	}
+	if c.ID == "" {
+		return hongyan.SetupLink{Purpose: hongyan.LinkFirstOwner}, nil
+	}
+	return hongyan.SetupLink{Purpose: hongyan.LinkPassword, Name: c.Name}, nil
+}
+
 // SetUp uses a one-time link up and signs in: as the first owner, of that name, or as the
 // member for whom it was made.
 func (s *Sessions) SetUp(w http.ResponseWriter, r *http.Request, token hongyan.SetupToken, name string, clear hongyan.Password) (hongyan.SignIn, error) {

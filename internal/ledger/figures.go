@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -444,7 +445,7 @@ func failedSince(failure string, fetched int64) (bool, error) {
 }
 
 // fewStates is how many held and uncertain messages are counted at most: they have an index of
-// their own, but not by app.
+// their own, but not by app. One more is read, to know whether there are more.
 const fewStates = 2000
 
 // overviewQueue counts what waits: from memory, and from indexes that hold nothing else.
@@ -461,16 +462,20 @@ func (l *Ledger) overviewQueue(ctx context.Context, places map[int64]figurePlace
 			return err
 		})
 	}
-	for state, into := range map[int64]*int64{stHeld: &o.Queue.Held, stUncertain: &o.Queue.Uncertain} {
-		err := count(`/* ledger.overviewQueue */ SELECT app_no, COUNT(*) FROM (SELECT app_no FROM messages WHERE `+l.d.resting(state)+` ORDER BY id DESC LIMIT `+strconv.Itoa(fewStates)+`) x GROUP BY app_no`,
+	rest := func(state int64, into *int64, more *bool) error {
+		all := int64(0)
+		err := count(`/* ledger.overviewQueue */ SELECT app_no, COUNT(*) FROM (SELECT app_no FROM messages WHERE `+l.d.resting(state)+` ORDER BY id DESC LIMIT `+strconv.Itoa(fewStates+1)+`) x GROUP BY app_no`,
 			func(no, n int64) {
+				all += n
 				if by[no] != nil {
 					*into += n
 				}
 			})
-		if err != nil {
-			return err
-		}
+		*into, *more = min(*into, fewStates), all > fewStates && len(by) > 0
+		return err
+	}
+	if err := errors.Join(rest(stHeld, &o.Queue.Held, &o.Queue.HeldAtLeast), rest(stUncertain, &o.Queue.Uncertain, &o.Queue.UncertainAtLeast)); err != nil {
+		return err
 	}
 	err := count(`/* ledger.overviewQueue */ SELECT template_no, COUNT(*) FROM messages WHERE `+l.d.leased+` GROUP BY template_no`, func(no, n int64) {
 		if _, ok := places[no]; ok {

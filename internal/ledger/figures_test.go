@@ -138,3 +138,64 @@ func TestFiguresOfRetriedAccept(t *testing.T) {
 		}
 	}
 }
+
+// TestOverviewOfMany: beyond the bound the numbers say that they are no exact ones, also for
+// an app that has few.
+func TestOverviewOfMany(t *testing.T) {
+	t.Parallel()
+	l := planLedger(t)
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := l.CreateApp(ctx, hongyan.App{AppID: "few"}, hongyan.AppSecret{}, nil)
+	must(err)
+	must(l.SaveTemplates(ctx, "few", []SyncedTemplate{{TemplateID: "t", Content: "{{thing1.DATA}}", Kind: hongyan.KindOneTime}}))
+	users := 0
+	hold := func(app hongyan.AppID, n int64) {
+		t.Helper()
+		list := make([]hongyan.Submission, n)
+		var openid hongyan.OpenID
+		for i := range list {
+			if i%20 == 0 { // more are not held of one user
+				users++
+				openid = hongyan.OpenID(fmt.Sprint("holds", users))
+				_, err := l.Adjust(ctx, app, Adjustment{OpenID: openid, Template: "t", Exact: true, Reason: "x", Source: hongyan.SourceAdjust})
+				must(err)
+			}
+			list[i] = hongyan.Submission{App: app, Template: "t", To: hongyan.Recipient{OpenID: openid}, Data: map[string]string{"thing1": "x"}, OnNoGrant: hongyan.OnNoGrantHold}
+		}
+		rs, err := l.Submit(ctx, list, SubmitOptions{})
+		must(err)
+		for _, r := range rs {
+			must(r.Err)
+		}
+	}
+	want := func(app hongyan.AppID, held int64, more bool) {
+		t.Helper()
+		o, err := l.Overview(ctx, app, nil)
+		must(err)
+		if o.Queue.Held != held || o.Queue.HeldAtLeast != more || o.Queue.UncertainAtLeast {
+			t.Errorf("app %q: %+v, want %d held, at least: %t", app, o.Queue, held, more)
+		}
+	}
+	o, err := l.Overview(ctx, "", nil)
+	must(err)
+	there := o.Queue.Held // planLedger's own
+	hold("few", 3)
+	want("few", 3, false)
+	hold("a", fewStates-3-there)
+	want("", fewStates, false) // exactly the bound
+	want("few", 3, false)
+	hold("a", 1)
+	want("", fewStates, true)
+	want("few", 3, true)
+	hold("a", there+1)
+	want("few", 2, true) // the oldest of them is beyond
+	if o, err := l.Overview(ctx, "", []hongyan.AppID{"another"}); err != nil || o.Queue != (hongyan.Queue{}) {
+		t.Errorf("of no app: %+v, %v", o.Queue, err)
+	}
+}

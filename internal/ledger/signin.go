@@ -216,9 +216,17 @@ func (l *Ledger) SetupMember(ctx context.Context, token hongyan.SetupToken) (Cre
 		return Credential{}, fmt.Errorf("read setup link: %w", err)
 	}
 	if id == "" {
-		return Credential{}, nil
+		some, err := l.AnyMember(ctx)
+		if err == nil && some {
+			err = linkEnded()
+		}
+		return Credential{}, err
 	}
-	return l.Member(ctx, id)
+	c, err := l.Member(ctx, id)
+	if errors.Is(err, hongyan.CodeNotFound) { // removed since the link was read
+		err = linkEnded()
+	}
+	return c, err
 }
 
 // SetUp uses a link up: it makes the first owner, of that name, or sets the password of the

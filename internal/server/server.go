@@ -38,6 +38,9 @@ type Options struct {
 	Clock   func() time.Time // this machine's clock, default time.Now
 	Logger  *slog.Logger
 	Version string
+	// Origin says where a setting came from; default: those that differ from the default come
+	// from the program.
+	Origin func(config.Field) config.Origin
 }
 
 // Server is one process's parts, wired and listening but not running yet.
@@ -132,9 +135,14 @@ func (s *Server) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	origin := opt.Origin
+	if origin == nil {
+		origin = config.OriginIn(&s.cfg)
+	}
 	handler, err := api.New(api.Config{
 		Ledger: s.ledger, WeChat: s.clients[0], Tokens: tokens, AdminKey: s.cfg.AdminKey, Sessions: s.sessions, Logger: opt.Logger, Now: opt.Now,
 		Metrics: s.metrics(tokens), TrustedProxies: proxies, Version: opt.Version, SandboxURL: s.cfg.SandboxURL, Stopping: s.stopping,
+		Settings: func(lang string) []hongyan.Setting { return config.Settings(&s.cfg, origin, lang) },
 	})
 	if err != nil {
 		return err

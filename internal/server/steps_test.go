@@ -227,6 +227,7 @@ func TestSecretsStayInside(t *testing.T) {
 	do(key, "GET", "/v1/keys", nil)
 	do(adminKey, "GET", "/v1/keys", nil)
 	do(adminKey, "GET", "/v1/apps", nil)
+	do(adminKey, "GET", "/v1/settings", nil)
 	do(adminKey, "GET", "/v1/messages/"+id, nil)
 	do(adminKey, "GET", base+"/users", nil)
 	// A member, with all that signing in moves.
@@ -251,6 +252,7 @@ func TestSecretsStayInside(t *testing.T) {
 	link := tokenOf(see("POST", "/v1/members", object{"name": "bo", "role": "viewer"}))
 	see("GET", "/v1/members", nil)
 	see("POST", "/v1/setup", object{"token": link, "password": "short pw"})
+	see("POST", "/v1/setup/check", object{"token": link})
 	if len(b.cookie) != 43 {
 		t.Fatalf("nobody is signed in: %q", b.cookie)
 	}

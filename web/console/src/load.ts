@@ -108,6 +108,9 @@ export function usePages<T>(read: (cursor: string) => Promise<Page<T>>, idOf: (r
     })
   }
 
+  /** Puts what became of a row in its place. */
+  const put = (row: T) => (rows.value = rows.value.map((r) => (idOf(r) === idOf(row) ? row : r)))
+
   onScopeDispose(() => turn++)
   if (on.length > 0) {
     watch(on, () => {
@@ -117,7 +120,7 @@ export function usePages<T>(read: (cursor: string) => Promise<Page<T>>, idOf: (r
     })
   }
   void reload()
-  return { rows, problem, loading, loaded, news, cut, hasMore: computed(() => next.value !== ''), reload, more, refresh }
+  return { rows, problem, loading, loaded, news, cut, hasMore: computed(() => next.value !== ''), reload, more, refresh, put }
 }
 
 /** Pages may be short, even empty, while there is a next: goes on until there is something. */

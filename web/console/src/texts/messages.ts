@@ -9,7 +9,6 @@ export default {
   quickUncertain: ['结果不确定', 'Uncertain'],
   quickFailed: ['今天失败的', 'Failed today'],
   quickHeld: ['等待授权', 'Held'],
-  filters: ['筛选', 'Filters'],
   template: ['模板', 'Template'],
   status: ['状态', 'Status'],
   user: ['用户', 'User'],

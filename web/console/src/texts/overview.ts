@@ -30,6 +30,7 @@ export default {
   scheduled: ['已排期', 'Scheduled'],
   held: ['等待授权', 'Held'],
   uncertain: ['不确定', 'Uncertain'],
+  atLeast: ['至少 {n}', '{n}+'],
   oldest: ['最久已等', 'Longest wait'],
   nothingWaits: ['没有积压', 'Nothing is waiting'],
   uncertainHint: ['没有得到微信的明确答复，不会自动重发。请逐条核对。', 'WeChat gave no clear answer; they are not sent again by themselves. Look at each.'],

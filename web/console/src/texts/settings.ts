@@ -2,7 +2,7 @@ import type { Texts } from '../i18n'
 
 export default {
   title: ['设置', 'Settings'],
-  about: ['你自己的密码、语言和外观。', 'Your own password, language and appearance.'],
+  about: ['你自己的密码、语言和外观，以及服务器的设置。', 'Your own password, language and appearance, and the server’s settings.'],
   account: ['帐号', 'Account'],
   name: ['用户名', 'Name'],
   role: ['角色', 'Role'],
@@ -32,5 +32,6 @@ export default {
   isReal: ['真实微信', 'The real one'],
   docs: ['API 文档', 'API reference'],
   openapi: ['OpenAPI 描述文件', 'OpenAPI description'],
-  elsewhere: ['监听地址、数据库、保留天数等由启动参数决定，用 hongyan config show 查看。', 'Addresses, database and retention come from the command line: hongyan config show prints them.'],
+  settings: ['服务器设置', 'Settings of the server'],
+  forOwners: ['监听地址、数据库、保留天数等设置只有管理员能查看。', 'Addresses, database, retention and the like: an owner can see them here.'],
 } satisfies Texts

@@ -15,7 +15,9 @@ export default {
   setupLead: ['这个链接只能用一次。创建后会自动登录。', 'The link works once. You are signed in afterwards.'],
   create: ['创建并登录', 'Create and sign in'],
   reset: ['设置新密码', 'Set a new password'],
-  resetLead: ['设置后会自动登录，其他设备上的登录会失效。', 'You are signed in afterwards; sessions on other devices end.'],
+  resetLead: ['为 {name} 设置密码。设置后会自动登录，其他设备上的登录会失效。', 'For {name}. You are signed in afterwards; sessions on other devices end.'],
   resetDo: ['保存并登录', 'Save and sign in'],
-  noToken: ['链接不完整：请从服务器日志重新复制整个链接。', 'The link is not whole: copy all of it from the server’s log.'],
+  link: ['一次性链接', 'One-time link'],
+  toSignIn: ['前往登录', 'To the sign-in'],
+  noToken: ['链接不完整：请重新复制整个链接。', 'The link is not whole: copy all of it again.'],
 } satisfies Texts

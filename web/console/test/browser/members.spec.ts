@@ -1,8 +1,7 @@
 // Who may do what, and for how long.
-import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { demo, eventually, member, sandbox, settled, signIn, stranger, v1 } from './world'
+import { demo, eventually, findings, member, newMember, sandbox, settled, signIn, stranger, v1 } from './world'
 
 test('a viewer sees, and changes nothing', async () => {
   const name = `viewer-${Date.now()}`
@@ -72,14 +71,29 @@ test('guessing is slowed down, in words', async () => {
   expect(new URL(page.url()).pathname).toBe('/console/sign-in')
 })
 
-/** A viewer who has followed the one-time link and chosen a password. */
-async function newMember(name: string, password: string): Promise<Page> {
+test('a one-time link says what it is for, and at once that it has ended', async () => {
+  const name = `linked-${Date.now()}`
   const { link } = await v1<{ link: string }>('POST', '/members', { name, role: 'viewer' })
   const page = await stranger()
+  const urls: string[] = []
+  page.on('request', (r) => urls.push(r.url()))
   await page.goto(link)
-  await page.locator('#password').fill(password)
-  await page.locator('#again').fill(password)
-  await page.locator('button[type=submit]').click()
+  await page.getByText(`为 ${name} 设置密码`).waitFor()
+  expect(await findings(page)).toEqual([])
+  await page.reload() // looking does not use it up
+  await page.getByLabel(/^密码/).fill('a long password')
+  await page.getByLabel('再输入一次密码').fill('a long password')
+  await page.getByRole('button', { name: '保存并登录' }).click()
   await page.locator('main#main').waitFor()
-  return page
-}
+
+  const late = await stranger()
+  late.on('request', (r) => urls.push(r.url()))
+  await late.goto(link)
+  await late.getByRole('alert').getByText('该链接已使用、已被替换或已过期').waitFor()
+  expect(await late.locator('input').count(), 'a form that could only be refused').toBe(0)
+  await late.getByRole('button', { name: /English/ }).click()
+  await late.getByRole('alert').getByText('The link was used').waitFor()
+  await late.getByRole('link', { name: 'To the sign-in' }).click()
+  await late.locator('#name').waitFor()
+  expect(urls.filter((u) => new URL(u).pathname.startsWith('/v1') && u.includes('token'))).toEqual([])
+})

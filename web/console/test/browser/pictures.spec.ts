@@ -23,10 +23,14 @@ test.runIf(pictures)('a day in a shop', async () => {
     await sandbox('POST', '/pushes/flush')
     await sandbox('POST', '/clock', { advance_s: 3600 })
   }
+  // The page Send shows somebody who can be sent to.
+  await sandbox('POST', '/taps', { appid: demo.appid, openid: buyers[0], template_ids: [paid], times: 2 })
+  await sandbox('POST', '/pushes/flush')
   for (const look of [{ language: 'zh', theme: 'light' }, { language: 'en', theme: 'light' }, { language: 'en', theme: 'dark' }] satisfies Look[]) {
     const page = await member(look)
     const take = async (name: string, path: string, button?: RegExp) => {
       await page.goto('/console' + path)
+      await page.locator('main h1').first().waitFor() // before it nothing is being read yet
       await settled(page)
       if (button) {
         const checked = page.waitForResponse((r) => r.url().includes('/validate'))

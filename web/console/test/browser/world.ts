@@ -172,3 +172,15 @@ export async function choose(page: Page, label: string, option: string | RegExp)
   await page.locator('.el-select').filter({ has: page.getByRole('combobox', { name: label, exact: true }) }).click()
   await page.getByRole('option', { name: option }).locator('visible=true').click()
 }
+
+/** A viewer who has followed the one-time link and chosen a password. */
+export async function newMember(name: string, password: string): Promise<Page> {
+  const { link } = await v1<{ link: string }>('POST', '/members', { name, role: 'viewer' })
+  const page = await stranger()
+  await page.goto(link)
+  await page.locator('#password').fill(password)
+  await page.locator('#again').fill(password)
+  await page.locator('button[type=submit]').click()
+  await page.locator('main#main').waitFor()
+  return page
+}
