@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hongyan-push/hongyan"
 )
@@ -22,6 +23,8 @@ const (
 	maxForwards = 256
 	// maxForwardAnswer is the largest answer of an old handler that is given to WeChat.
 	maxForwardAnswer = 1 << 20
+	// forwardAgain is how long after a failure a push is passed on again, if WeChat has its answer.
+	forwardAgain = time.Second
 )
 
 // forward is a verified push as it came, on its way to the app's old handler.
@@ -49,15 +52,12 @@ func newLater() later {
 // Run passes on what was answered already, until ctx ends and the last one is through. End
 // it after the last request was answered.
 func (rc *Receiver) Run(ctx context.Context) error {
-	keep := context.WithoutCancel(ctx)
 	var under sync.WaitGroup
 	defer under.Wait()
 	begin := func(f *forward) {
 		under.Go(func() {
 			defer func() { <-rc.later.places }()
-			ctx, cancel := context.WithTimeout(keep, answerTime)
-			defer cancel()
-			rc.pass(ctx, f)
+			rc.passBeside(ctx, f)
 		})
 	}
 	for {
@@ -76,6 +76,25 @@ func (rc *Receiver) Run(ctx context.Context) error {
 	}
 }
 
+// passBeside asks the old handler until it answers, as often as WeChat would have. A stop
+// ends the waits, not a call.
+func (rc *Receiver) passBeside(ctx context.Context, f *forward) {
+	keep := context.WithoutCancel(ctx)
+	for _, wait := range []time.Duration{forwardAgain, 5 * forwardAgain, 0} {
+		call, cancel := context.WithTimeout(keep, answerTime)
+		_, ok := rc.pass(call, f)
+		cancel()
+		if ok || wait == 0 {
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // passLater leaves a push to Run, or drops it: it is stored here, and an old handler that
 // stands still must not fill the memory.
 func (rc *Receiver) passLater(ctx context.Context, f *forward) {
@@ -87,19 +106,19 @@ func (rc *Receiver) passLater(ctx context.Context, f *forward) {
 	}
 }
 
-// pass asks the old handler. Its answer is WeChat's; without one WeChat is to try again.
-func (rc *Receiver) pass(ctx context.Context, f *forward) reply {
+// pass asks the old handler. Its answer is WeChat's; without one (not ok) WeChat is to try again.
+func (rc *Receiver) pass(ctx context.Context, f *forward) (_ reply, ok bool) {
 	answer, err := f.ask(ctx, rc.cfg.Forward)
 	switch {
 	case err == nil:
 		rc.forward.WithLabelValues("ok").Inc()
-		return answer
+		return answer, true
 	case errors.Is(err, context.DeadlineExceeded):
 		rc.failed(ctx, f, "timeout", err)
-		return text(http.StatusGatewayTimeout, "stored here, but forward_to did not answer in time\n")
+		return text(http.StatusGatewayTimeout, "stored here, but forward_to did not answer in time\n"), false
 	}
 	rc.failed(ctx, f, "failed", err)
-	return text(http.StatusBadGateway, "stored here, but forward_to did not answer\n")
+	return text(http.StatusBadGateway, "stored here, but forward_to did not answer\n"), false
 }
 
 func (rc *Receiver) failed(ctx context.Context, f *forward, result string, err error) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,6 +197,36 @@ func TestForwardBeside(t *testing.T) {
 		t.Errorf("it heard %+v", h)
 	}
 	w.want(1)
+}
+
+// TestForwardAgain: an old handler that fails hears of an event of a subscription again, for
+// WeChat, which has its answer, does not come again.
+func TestForwardAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var calls atomic.Int64
+	old := newOldHandler(t, func(rw http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		says("text/plain", "success")(rw, r)
+	})
+	w.setKeys(aesKey, old.srv.URL)
+	w.pushTo(sandbox.PushSpec{AESKey: aesKey})
+	w.tap()
+	w.flush()
+	first, again := old.next(t), old.next(t)
+	if string(first.body) != string(again.body) || first.query != again.query {
+		t.Errorf("first %+v, then %+v", first, again)
+	}
+	w.want(1)
+	if failed := w.counted("hongyan_callback_forwards_total", "failed"); failed != 1 {
+		t.Errorf("%v failed, want 1", failed)
+	}
+	if log := w.logs.String(); !strings.Contains(log, "callback not forwarded") {
+		t.Errorf("log: %s", log)
+	}
 }
 
 // TestForwardBounded: an old handler that stands still holds so many pushes and no more; the

@@ -199,7 +199,8 @@ func (rc *Receiver) take(ctx context.Context, c *call) reply {
 	f := &forward{app: c.app, event: cb.Event, to: c.forwardTo, query: c.r.URL.RawQuery, contentType: c.r.Header.Get("Content-Type"),
 		agent: c.r.UserAgent(), client: rc.cfg.Client(c.r), body: body}
 	if !subscription(cb.Event) {
-		return rc.pass(ctx, f)
+		answer, _ := rc.pass(ctx, f)
+		return answer
 	}
 	rc.passLater(ctx, f)
 	return success
