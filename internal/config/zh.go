@@ -9,7 +9,7 @@ var helpZH = map[string]string{
 	"public-listen":        "只开放 /mp/v1 与 /callback 的监听地址，供手机和微信从公网访问；设置后 listen 不再提供这两者。默认不开启。",
 	"gateway-listen":       "网关的监听地址：提供微信原生路径，SDK 用网关密钥代替 AppSecret 接入。默认不开启。",
 	"trusted-proxies":      "信任其 X-Forwarded-For 与 X-Forwarded-Proto 的 CIDR 网段，默认都不信任。",
-	"admin-key":            "所有者的 API key，至少 32 个字符。",
+	"admin-key":            "管理员的 API key，至少 32 个字符。",
 	"admin-key-file":       "管理员 API key 所在文件，至少 32 个字符，供容器与脚本使用。也可用 HONGYAN_ADMIN_KEY。",
 	"master-key":           "用于加密数据库中机密的 32 字节，以 base64 表示。",
 	"master-key-file":      "主密钥文件：32 字节的 base64，用于加密数据库中的机密。也可用 HONGYAN_MASTER_KEY。默认 DATA/master.key，首次运行时生成。",
