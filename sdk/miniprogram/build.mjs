@@ -29,8 +29,10 @@ for (const ext of ['json', 'wxml', 'wxss']) {
 const types = mkdtempSync(join(tmpdir(), 'hongyan-types-'))
 try {
   execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', here, '--outDir', types], { stdio: 'inherit' })
+  const read = (name) => readFileSync(join(types, name + '.d.ts'), 'utf8')
   for (const entry of ['index', 'testing']) {
-    const text = banner.js + '\n' + readFileSync(join(types, entry + '.d.ts'), 'utf8')
+    const shared = entry === 'index' ? read('types') : ''
+    const text = banner.js + '\n' + shared + read(entry).replace(/^.* from '\.\/types';\n/gm, '')
     writeFileSync(join(out, 'dist', entry + '.d.ts'), text)
     writeFileSync(join(out, 'dist', entry + '.d.mts'), text)
     if (entry === 'index') writeFileSync(join(out, 'miniprogram_dist/index.d.ts'), text)

@@ -12,8 +12,8 @@ import (
 // Every code and reason that a page can meet is explained in the guide, in both languages.
 func TestGuides(t *testing.T) {
 	t.Parallel()
-	index, faults := read(t, "src/index.ts"), read(t, "src/fault.ts")
-	_, reasons, _ := strings.Cut(index, "export type Reason =")
+	types, faults := read(t, "src/types.ts"), read(t, "src/fault.ts")
+	_, reasons, _ := strings.Cut(types, "export type Reason =")
 	reasons, _, _ = strings.Cut(reasons, "export interface")
 	words := regexp.MustCompile(`'(\w+)'`).FindAllStringSubmatch(reasons, -1)
 	codes := regexp.MustCompile(`(?m)^[^|\n]+\|(\w+)\|`).FindAllStringSubmatch(strings.ReplaceAll(faults, "const table = `", ""), -1)

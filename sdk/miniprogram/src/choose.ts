@@ -1,4 +1,4 @@
-import type { Plan, Reason } from './index'
+import type { Plan, Reason } from './types'
 
 /** A template as the server tells it. */
 export interface Template {

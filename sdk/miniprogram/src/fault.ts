@@ -1,4 +1,4 @@
-import type { Fault } from './index'
+import type { Fault } from './types'
 
 /**
  * Every code with its hint in Chinese and English. What stands before it is WeChat's errCode, or words

@@ -1,4 +1,4 @@
-import type { Dropped, Events, Report } from './index'
+import type { Dropped, Events, Report } from './types'
 import type { Phone } from './phone'
 import { failure, type Failure, type Server } from './server'
 

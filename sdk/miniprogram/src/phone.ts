@@ -1,4 +1,4 @@
-import type { Adapter } from './index'
+import type { Adapter } from './types'
 
 declare function setTimeout(fn: () => void, ms: number): unknown
 

@@ -1,4 +1,4 @@
-import type { Adapter, Config, Context, Events, Fault, Plan, Push, Report, Result, Status, Target } from './index'
+import type { Adapter, Config, Context, Events, Fault, Plan, Push, Report, Result, Status, Target } from './types'
 import { fault, refusal, words } from './fault'
 import { isAccept, openOutbox } from './outbox'
 import { openPhone } from './phone'

@@ -1,4 +1,4 @@
-import type { Config, Context, Plan, Reason, Result, Target } from './index'
+import type { Config, Context, Plan, Reason, Result, Target } from './types'
 import { choose, type Template } from './choose'
 import { fault } from './fault'
 import type { Outbox } from './outbox'

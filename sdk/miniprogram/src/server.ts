@@ -1,4 +1,4 @@
-import type { Config, Fault } from './index'
+import type { Config, Fault } from './types'
 import { fault, words } from './fault'
 import type { Phone } from './phone'
 

@@ -1,4 +1,4 @@
-import type { Status } from './index'
+import type { Status } from './types'
 import type { Phone } from './phone'
 
 export type Settings = ReturnType<typeof watchSettings>
