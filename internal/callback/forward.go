@@ -76,8 +76,8 @@ func (rc *Receiver) Run(ctx context.Context) error {
 	}
 }
 
-// passBeside asks the old handler until it answers, as often as WeChat would have. A stop
-// ends the waits, not a call.
+// passBeside asks the old handler until it answers, three times at most: WeChat would have come
+// as often. A stop ends the waits, not a call.
 func (rc *Receiver) passBeside(ctx context.Context, f *forward) {
 	keep := context.WithoutCancel(ctx)
 	for _, wait := range []time.Duration{forwardAgain, 5 * forwardAgain, 0} {

@@ -229,6 +229,26 @@ func TestForwardAgain(t *testing.T) {
 	}
 }
 
+// TestForwardGivesUp: an old handler that always fails hears three times, and a stop waits
+// for no further one.
+func TestForwardGivesUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := newOldHandler(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+	f := &forward{app: w.app, event: hongyan.CallbackSent, to: old.srv.URL, body: []byte("x")}
+	w.rc.passBeside(t.Context(), f)
+	if len(old.heard) != 3 {
+		t.Errorf("it heard %d, want 3", len(old.heard))
+	}
+	w.rc.passBeside(ended(t), f)
+	if len(old.heard) != 4 {
+		t.Errorf("with the stop it heard %d, want 4", len(old.heard))
+	}
+	if failed := w.counted("hongyan_callback_forwards_total", "failed"); failed != 4 {
+		t.Errorf("%v failed, want 4", failed)
+	}
+}
+
 // TestForwardBounded: an old handler that stands still holds so many pushes and no more; the
 // others are stored and answered without it.
 func TestForwardBounded(t *testing.T) {

@@ -62,7 +62,8 @@ func (r *reader) QueryRowContext(ctx context.Context, q string, args ...any) *sq
 }
 
 // stmt is the prepared statement; nil if it is to run as it stands, which then says what is
-// wrong with it. Those that come when there are many go without: they are hardly ever the same.
+// wrong with it. The first maxStmts stay: all that run often come soon, those that come late
+// are made for a filter or a list of its own length.
 func (r *reader) stmt(ctx context.Context, q string) *sql.Stmt {
 	if !r.keep {
 		return nil
@@ -79,7 +80,7 @@ func (r *reader) stmt(ctx context.Context, q string) *sql.Stmt {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if other := r.stmts[q]; other != nil {
+	if other := r.stmts[q]; other != nil || len(r.stmts) >= maxStmts {
 		_ = st.Close()
 		return other
 	}
