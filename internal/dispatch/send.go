@@ -86,11 +86,13 @@ func (l *lane) mayCall(j *ledger.Job) (hongyan.Outcome, bool) {
 }
 
 // fence is what must hold when a request is written: results can be written, the lease
-// lasts on both clocks, the message has not expired, and the server is not stopping.
+// lasts on both clocks, the message has not expired, the server is not stopping, and a caller
+// who waits is still there: one who has left may have asked another replica while the row was
+// not on disk, and has the answer to that.
 func (l *lane) fence(j *ledger.Job) (hongyan.Outcome, bool) {
 	wall := l.d.now()
 	switch {
-	case l.d.stopping.Load(), l.d.cfg.Ledger.Stalled(),
+	case l.d.stopping.Load(), l.d.cfg.Ledger.Stalled(), j.Abandoned(),
 		time.Until(j.Deadline) < ledger.LeaseMargin, j.LeaseUntil.Sub(wall) < ledger.LeaseMargin:
 		return hongyan.Outcome{Class: hongyan.OutcomeGiveBack}, false
 	case !wall.Before(j.Message.ExpiresAt):

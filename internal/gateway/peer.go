@@ -13,11 +13,13 @@ import (
 
 // A caller that gave up cannot always be seen at the socket: the answer may have been on its
 // way, or the close. Answers that took less than lateAfter found nobody gone. Of a later one
-// a repeat is answered with the same message for lateKept, unless it comes on the same
-// connection: a program that goes on with that has read the answer there.
+// a repeat is answered with the same message for lateKept and lateTimes what the answer took,
+// for where that was slow the repeat will be too; but not if it comes on the same connection: a
+// program that goes on with that has read the answer there.
 const (
 	lateAfter = 250 * time.Millisecond
 	lateKept  = 3 * time.Second
+	lateTimes = 10
 )
 
 // peer is a connection and what was answered late on it. Its requests come one by one.
@@ -39,6 +41,22 @@ func (c *call) peer() *peer {
 	return p
 }
 
+// gone reports whether the caller has left. The server's own reading notices that only when
+// it gets its turn.
+func (c *call) gone() bool {
+	p := c.peer()
+	return c.ctx.Err() != nil || p != nil && peek(p.Conn) != nil
+}
+
+// late is how long the caller has waited, also while nobody here had taken the connection up.
+func (c *call) late() time.Duration {
+	late := time.Since(c.began)
+	if p := c.peer(); p != nil {
+		late = max(late, heldBy(p.Conn))
+	}
+	return late
+}
+
 // goesOn lets the same be sent anew by whoever has read the answer to it.
 func (c *call) goesOn() {
 	p := c.peer()
@@ -55,8 +73,7 @@ func (c *call) goesOn() {
 // repeat is to be answered with it. Who closes before the answer has gone did not wait for it;
 // who closes after it may have read it, unless what was sent came back.
 func (c *call) took(id hongyan.MessageID, v any, heard func(keep time.Duration), forget func()) {
-	p := c.peer()
-	left := c.ctx.Err() != nil || p != nil && peek(p.Conn) != nil
+	p, left, late := c.peer(), c.gone(), c.late()
 	c.said(id)
 	c.ok(v)
 	if err := http.NewResponseController(c.w).Flush(); err != nil {
@@ -68,9 +85,9 @@ func (c *call) took(id hongyan.MessageID, v any, heard func(keep time.Duration),
 	switch {
 	case left:
 		heard(c.repeat)
-	case time.Since(c.began) > lateAfter && p != nil:
+	case late > lateAfter && p != nil:
 		p.body, p.forget = sha256.Sum256(c.body), forget
-		heard(lateKept)
+		heard(min(lateKept+lateTimes*late, c.repeat))
 	default:
 		heard(0)
 	}

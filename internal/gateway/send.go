@@ -44,7 +44,7 @@ func (c *call) send() {
 	}
 	c.goesOn()
 	c.repeat = app.Settings.GatewayRepeat()
-	join := ledger.Joining{Uncertain: c.repeat}
+	join := ledger.Joining{Uncertain: c.repeat, Gone: c.gone}
 	do := c.sync
 	if app.Settings.GatewayMode == hongyan.GatewayQueue {
 		do = c.queue
@@ -124,7 +124,7 @@ type sent struct {
 // sync sends the message now and answers with what WeChat said. The error is one of which
 // nothing was stored.
 func (c *call) sync(s hongyan.Submission, join ledger.Joining) error {
-	res, err := c.g.l.SendSync(c.ctx, s, join)
+	res, err := c.g.l.SendSync(s, join)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package gateway_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -459,4 +462,54 @@ func TestLateAnswer(t *testing.T) {
 	w.fault(sandbox.FaultSpec{LatencyMS: 400, Count: new(1)})
 	send(w.http, user, 1)
 	send(w.http, user, 2) // by the same connection
+}
+
+// TestLeftBeforeCall: for a caller who has left before WeChat is called WeChat is not called;
+// the caller may have asked another replica since, and read the answer.
+func TestLeftBeforeCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hongyan.AppSettings{})
+	target := w.gateway.url + sendPath + "?access_token=" + url.QueryEscape(w.token(w.gateway))
+	if got, err := w.post(w.http, target, w.message(w.user(1))); err != nil || got != "0" {
+		t.Fatalf("answered %q, %v", got, err)
+	}
+	_, err := w.box.Advance(3 * time.Hour) // WeChat's token has ended, and ours
+	w.must(err)
+	target = w.gateway.url + sendPath + "?access_token=" + url.QueryEscape(w.token(w.gateway))
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.upstream.instead(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "token") {
+			once.Do(func() { close(asked) })
+			<-goOn
+		}
+		w.box.ServeHTTP(rw, r)
+	})
+	user := w.user(9)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		body, _ := json.Marshal(w.message(user))
+		req, _ := http.NewRequestWithContext(ctx, "POST", target, bytes.NewReader(body))
+		if res, err := w.http.Do(req); err == nil {
+			_ = res.Body.Close()
+			t.Error("the caller got an answer")
+		}
+	}()
+	<-asked // its row is on disk, and its sender waits for a token
+	leave()
+	<-left
+	close(goOn)
+	for end := time.Now().Add(20 * time.Second); w.srv.Ledger().Waiting() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the send does not end")
+		}
+	}
+	if n := w.cards()[user]; n != 0 {
+		t.Errorf("%d cards for a caller who had left", n)
+	}
+	if got, err := w.post(w.http, target, w.message(user)); err != nil || got != "0" || w.cards()[user] != 1 {
+		t.Errorf("the repeat is answered %q, %v; %d cards", got, err, w.cards()[user])
+	}
 }

@@ -48,6 +48,7 @@ type Job struct {
 	loose                    bool // it has no place among the senders
 	// done hears what it came to: somebody waits for it. The place is that one's own.
 	done     func(syncOutcome)
+	gone     func() bool
 	recorded func()  // follows when an accept of it is on disk
 	says     twinKey // what a repeat would say
 	repeat   time.Duration
@@ -58,6 +59,9 @@ func (j *Job) Fresh() bool { return !j.claimed }
 
 // Probe reports whether the job tests if a pause can end.
 func (j *Job) Probe() bool { return j.probe }
+
+// Abandoned reports that whoever waited for what the job comes to has left.
+func (j *Job) Abandoned() bool { return j.gone != nil && j.gone() }
 
 // lingerTime is how long a submit may wait for the senders: a row that finds a place goes
 // straight to its sender, one that does not is written and read once more. While results
@@ -162,7 +166,7 @@ func (b *submitBatch) handOff(it *submitItem, app *batchApp) {
 // whatever waits for one. false: it cannot be sent now.
 func (b *submitBatch) handOffNow(it *submitItem, row *newRow, app *batchApp) bool {
 	held := app.app.blocked() || app.app.paused(hongyan.PauseTemplate, it.message.Template) != nil
-	if held && !it.sync.probe || !b.l.Claims() {
+	if held && !it.sync.probe || !b.l.Claims() || it.sync.gone() {
 		return false
 	}
 	token, free := b.l.busy.take(row.user)
@@ -170,7 +174,7 @@ func (b *submitBatch) handOffNow(it *submitItem, row *newRow, app *batchApp) boo
 		return false
 	}
 	j := b.lease(it, row, token)
-	j.recorded = it.sync.recorded
+	j.gone, j.recorded = it.sync.gone, it.sync.recorded
 	j.probe, j.done, j.says, j.repeat = it.sync.probe, it.sync.done, it.twinKey(), it.join.Uncertain
 	return true
 }

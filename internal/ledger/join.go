@@ -19,6 +19,9 @@ import (
 type Joining struct {
 	// Uncertain is for how long one whose outcome is unclear is taken for the same.
 	Uncertain time.Duration
+	// Gone reports whether the caller of SendSync has left; nil: it stays. It is asked often,
+	// the last time before WeChat is called.
+	Gone func() bool
 }
 
 // twinKey is what a message says, to whom and how.

@@ -39,6 +39,7 @@ const (
 // syncSend is what a submit needs to know of a message whose caller waits.
 type syncSend struct {
 	probe    bool // it tests the pauses that hold others back
+	gone     func() bool
 	done     func(syncOutcome)
 	recorded func() // an accept is on disk
 }
@@ -54,9 +55,9 @@ type syncOutcome struct {
 // for what it comes to. It is stored as `sending` before WeChat is called, and never queued:
 // what cannot begin within three seconds is not stored (not_started, or app_paused with
 // WeChat's own words), and a refusal that would queue it again fails it. Its submission
-// cannot hold or be scheduled. For a caller who has gone (ctx is done) nothing is begun, for that
-// one has perhaps asked another replica since; what has begun goes on.
-func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joining) (SyncResult, error) {
+// cannot hold or be scheduled. For a caller who has gone WeChat is not called, for that one has
+// perhaps asked another replica since; what has begun goes on.
+func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error) {
 	s.OnNoGrant, s.SendAt, s.OnUncertain = hongyan.OnNoGrantSend, time.Time{}, hongyan.OnUncertainKeep
 	it, err := l.prepare(context.Background(), &s)
 	if err != nil {
@@ -82,7 +83,8 @@ func (l *Ledger) SendSync(ctx context.Context, s hongyan.Submission, join Joinin
 	}
 	func() {
 		defer l.syncs.end(key, c) // whatever happens, nobody may wait for ever
-		c.res, c.err = l.sendSync(it, func() bool { return ctx.Err() != nil && l.syncs.alone(c) }, func() { l.syncs.forget(key, c) })
+		gone := func() bool { return join.Gone != nil && join.Gone() && l.syncs.alone(c) }
+		c.res, c.err = l.sendSync(it, gone, func() { l.syncs.forget(key, c) })
 		c.res.Forget = func() {
 			select {
 			case <-c.recorded:
@@ -215,7 +217,7 @@ func (l *Ledger) sendSync(it *submitItem, gone func() bool, recorded func()) (Sy
 			return SyncResult{}, notStarted()
 		}
 		outcome := make(chan syncOutcome, 1)
-		it.sync = &syncSend{probe: probe, recorded: recorded, done: func(o syncOutcome) {
+		it.sync = &syncSend{probe: probe, gone: gone, recorded: recorded, done: func(o syncOutcome) {
 			select {
 			case outcome <- o:
 			default: // a second result of one attempt

@@ -91,7 +91,7 @@ func TestUnknownCommitSync(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				res, err = e.SendSync(context.Background(), ledgertest.Submission("u1"), ledger.Joining{Uncertain: time.Minute})
+				res, err = e.SendSync(ledgertest.Submission("u1"), ledger.Joining{Uncertain: time.Minute})
 			}()
 			want, reason, free := hongyan.StateFailed, hongyan.CodeNotStarted, 1
 			if !at[0].forward {

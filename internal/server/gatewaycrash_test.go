@@ -54,7 +54,8 @@ const (
 // sdkRun is a run whose messages go through the gateway.
 type sdkRun struct {
 	*run
-	told    []string // by user: the errcode that the program ended with; "": it gave up
+	told    []string   // by user: the errcode that the program ended with; "": it gave up
+	tries   [][]string // by user: when it asked whom, and what came of it
 	repeats map[string]*atomic.Int64
 }
 
@@ -62,7 +63,7 @@ type sdkRun struct {
 // all the time: it outlives the servers that are killed.
 func (r *run) sdks() *sdkRun {
 	r.t.Helper()
-	s := &sdkRun{run: r, told: make([]string, len(r.openids)), repeats: make(map[string]*atomic.Int64)}
+	s := &sdkRun{run: r, told: make([]string, len(r.openids)), tries: make([][]string, len(r.openids)), repeats: make(map[string]*atomic.Int64)}
 	for _, why := range []string{"-1", "timeout", "connection"} {
 		s.repeats[why] = new(atomic.Int64)
 	}
@@ -105,6 +106,7 @@ func (s *sdkRun) send(client *http.Client, token string, server, i int) int {
 		if try > 0 {
 			time.Sleep(sdkPause)
 		}
+		asked := time.Since(s.began)
 		res, err := client.Post("http://"+servers[server%len(servers)].gateway+sendPath+"?access_token="+token, "application/json", bytes.NewReader(body))
 		var m object
 		if err == nil {
@@ -118,6 +120,7 @@ func (s *sdkRun) send(client *http.Client, token string, server, i int) int {
 		} else if os.IsTimeout(err) || errors.Is(err, os.ErrDeadlineExceeded) {
 			why = "timeout"
 		}
+		s.tries[i] = append(s.tries[i], fmt.Sprintf("%d: %.3f-%.3f %s", server%len(servers), asked.Seconds(), time.Since(s.began).Seconds(), why))
 		if s.repeats[why] == nil {
 			s.told[i] = why
 			return server
@@ -159,6 +162,7 @@ func (s *sdkRun) verify(most int) {
 		n := cards[to]
 		if n > 1 {
 			twice++
+			s.t.Errorf("%s received %d cards; its program: %q; its messages: %v", to, n, s.tries[i], s.all("/v1/messages?app="+s.appid+"&to="+to))
 		}
 		if s.told[i] == "0" && n != 1 {
 			untrue++

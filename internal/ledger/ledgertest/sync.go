@@ -48,7 +48,7 @@ func (e *Env) call(s hongyan.Submission, w *waiting) *waiting {
 	}
 	go func() {
 		defer close(w.done)
-		if w.res, w.err = e.SendSync(w.ctx, s, ledger.Joining{Uncertain: repeats}); w.err == nil {
+		if w.res, w.err = e.SendSync(s, ledger.Joining{Uncertain: repeats, Gone: func() bool { return w.ctx.Err() != nil }}); w.err == nil {
 			keep := time.Duration(0)
 			if w.deaf {
 				keep = repeats
@@ -387,7 +387,7 @@ func joinCases() map[string]func(*Env) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_, _ = e.SendSync(context.Background(), text("u1", "x"), ledger.Joining{Uncertain: repeats})
+				_, _ = e.SendSync(text("u1", "x"), ledger.Joining{Uncertain: repeats})
 			}()
 			e.Record(e.handed(), e.Outcome(hongyan.OutcomeOK)) // written by itself
 			<-done
