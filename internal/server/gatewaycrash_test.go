@@ -15,8 +15,8 @@ import (
 )
 
 // TestChaosGatewayKilled kills the server, or one of two by turns, while programs send through
-// its gateway in mode sync and ask again as SDKs do: on -1, when the connection is closed or
-// refused, when no answer comes in time. Each user has grants for many messages, so nothing
+// its gateway in mode sync and ask again as SDKs do: on -1, on 45011, when the connection is
+// closed or refused, when no answer comes in time. Each user has grants for many messages, so nothing
 // but the gateway keeps a repeat from arriving.
 //
 // What saves it is that identical sends join: Ledger.SendSync looks for messages that say the
@@ -64,7 +64,7 @@ type sdkRun struct {
 func (r *run) sdks() *sdkRun {
 	r.t.Helper()
 	s := &sdkRun{run: r, told: make([]string, len(r.openids)), tries: make([][]string, len(r.openids)), repeats: make(map[string]*atomic.Int64)}
-	for _, why := range []string{"-1", "timeout", "connection"} {
+	for _, why := range []string{"-1", "45011", "timeout", "connection"} {
 		s.repeats[why] = new(atomic.Int64)
 	}
 	key := r.call("POST", "/v1/keys", object{"name": "sdk", "scopes": []string{"gateway"}, "apps": []string{r.appid}}, 201)
@@ -178,7 +178,7 @@ func (s *sdkRun) verify(most int) {
 		s.t.Errorf("%d messages that a program was told of are lost, %d arrived twice, %d of which it was told 0 did not arrive once; of %d users the ledger has not what the phone has", lost, twice, untrue, unknown)
 	}
 	if told["0"]+told[""] != len(s.openids) || told["0"] < len(s.openids)/2 || s.repeats["connection"].Load() == 0 || s.repeats["timeout"].Load() == 0 || s.repeats["-1"].Load() == 0 {
-		s.t.Errorf("programs were told %v after repeats on %v; want half of them told 0 at least, none anything else, and repeats of each kind", told, s.said())
+		s.t.Errorf("programs were told %v after repeats on %v; want half of them told 0 at least, none anything else, and repeats on -1, timeout and connection", told, s.said())
 	}
 	if count["uncertain"] > most {
 		s.t.Errorf("%d messages are uncertain, the bound is %d", count["uncertain"], most)

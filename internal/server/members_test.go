@@ -386,8 +386,15 @@ func TestGuessing(t *testing.T) {
 	b.signIn("owner", "wrong password")
 	h.offset.Add(int64(4 * time.Second))
 	b.signIn("owner", "wrong password")
-	if wait := refused(b, "a wrong password", "wrong password"); wait < 6 || wait > 8 {
+	if wait := refused(b, "a wrong password", "wrong password"); wait > 8 {
 		t.Errorf("after the eighth one waits %d s, want 8", wait)
+	}
+	for wait := 8; wait < 512; wait *= 2 { // the tests that follow may take a while
+		h.offset.Add(int64(time.Duration(wait) * time.Second))
+		b.signIn("owner", "wrong password")
+	}
+	if wait := refused(b, "a wrong password", "wrong password"); wait < 256 || wait > 512 {
+		t.Errorf("after the fourteenth one waits %d s, want 512", wait)
 	}
 	right, wrong := h.browser(), h.browser()
 	refused(right, "the right password", password)
@@ -408,7 +415,7 @@ func TestGuessing(t *testing.T) {
 	h.stop()
 	h.start()
 	refused(h.browser(), "after a restart", password)
-	h.offset.Add(int64(8 * time.Second))
+	h.offset.Add(int64(512 * time.Second))
 	if status, out := h.browser().signIn("owner", password); status != 200 {
 		t.Errorf("the right password after the wait: %d %v", status, out)
 	}
