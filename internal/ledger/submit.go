@@ -156,7 +156,7 @@ func (l *Ledger) commitSubmits(ctx context.Context, take func() []*submitOp) []*
 				op.err = err
 			case errors.Is(err, errUnknown):
 				l.log.ErrorContext(ctx, "submit may be written or not", "err", err)
-				op.err = hongyan.Errorf(hongyan.CodeStorageUnavailable, "The database went away during the commit, so nobody knows whether this was accepted. Repeat it with the same Idempotency-Key or dedup_key, or look for the message first.")
+				op.err = fmt.Errorf("%w: %w", errUnknown, hongyan.Errorf(hongyan.CodeStorageUnavailable, "The database went away during the commit, so nobody knows whether this was accepted. Repeat it with the same Idempotency-Key or dedup_key, or look for the message first."))
 			default:
 				l.log.ErrorContext(ctx, "submit not written", "err", err)
 				op.err = hongyan.Errorf(hongyan.CodeStorageUnavailable, "The database could not write; nothing was accepted.")

@@ -67,13 +67,13 @@ func newSubmitBatch(t *txn, ops []*submitOp) *submitBatch {
 func (b *submitBatch) run(repeat bool) error {
 	b.t.undo = append(b.t.undo, func() { b.settle(false) })
 	b.t.after = append(b.t.after, func() { b.settle(true) })
-	if repeat {
-		if err := b.look(); err != nil {
+	for _, step := range []func() error{b.lockIdempotency, b.lockDedup, b.findUsers, b.lockGrants, b.findTwins} {
+		if err := step(); err != nil {
 			return err
 		}
 	}
-	for _, step := range []func() error{b.lockIdempotency, b.lockDedup, b.findUsers, b.lockGrants, b.findTwins} {
-		if err := step(); err != nil {
+	if repeat { // only now: the locks wait for a commit that is still on its way
+		if err := b.look(); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"sync"
@@ -12,7 +13,8 @@ import (
 
 // SyncResult is what became of a message whose caller waited.
 type SyncResult struct {
-	// Message is final or uncertain; `sending` if not even that could be learned in time.
+	// Message is final or uncertain; `sending`, with no more than its id, if not even that could
+	// be learned in time.
 	Message hongyan.Message
 	// Joined: another that says the same was under way, and this is that one.
 	Joined bool
@@ -235,6 +237,9 @@ func (l *Ledger) sendSync(it *submitItem, gone func() bool, recorded func()) (Sy
 			return l.syncWait(res, outcome), nil
 		}
 		l.syncOver(it, probe)
+		if errors.Is(err, errUnknown) { // perhaps a row that no sender has, and that others join
+			return SyncResult{Message: hongyan.Message{ID: hongyan.MessageIDOf(it.id), Status: hongyan.StateSending}}, nil
+		}
 		if hongyan.CodeOf(err) != hongyan.CodeNotStarted || time.Now().Add(syncAgain).After(end) {
 			return SyncResult{}, err
 		}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,11 +24,13 @@ import (
 func TestUnknownCommit(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string][]cutAt{
-		"it happened":                              {{commit, true}},
-		"it did not":                               {{commit, false}},
-		"it happened, and the next try dies too":   {{commit, true}, {look, false}, {look, true}},
-		"it did not, and the next try dies too":    {{commit, false}, {look, true}},
-		"the second commit is not answered either": {{commit, false}, {commit, true}},
+		"it happened":                              {{commit, passed}},
+		"it did not":                               {{commit, dropped}},
+		"it happens later":                         {{commit, late}},
+		"it happens later, dedup key":              {{commit, late}},
+		"it happened, and the next try dies too":   {{commit, passed}, {look, dropped}, {look, passed}},
+		"it did not, and the next try dies too":    {{commit, dropped}, {look, passed}},
+		"the second commit is not answered either": {{commit, dropped}, {commit, passed}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +41,20 @@ func TestUnknownCommit(t *testing.T) {
 			defer e.Stop() // before the cutter
 			e.Lane.Room(10)
 			cut.arm(at)
-			m := e.Send("u1")
+			s, opt := ledgertest.Submission("u1"), ledger.SubmitOptions{}
+			if strings.HasSuffix(name, "dedup key") {
+				s.DedupKey = "d"
+			} else {
+				opt.Idem = &ledger.Idempotency{Owner: "o", Route: "r", Key: "k"}
+			}
+			rs, err := e.Submit(context.Background(), []hongyan.Submission{s}, opt)
+			if err != nil || rs[0].Err != nil {
+				t.Fatalf("submit: %v, %+v", err, rs)
+			}
+			m := rs[0].Message
+			if m.Duplicate {
+				t.Error("it was taken for another")
+			}
 			if n := int(cut.cuts.Load()); n != len(at) {
 				t.Fatalf("%d connections were cut, want %d", n, len(at))
 			}
@@ -70,8 +87,9 @@ func TestUnknownCommit(t *testing.T) {
 func TestUnknownCommitSync(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string][]cutAt{
-		"it happened": {{commit, true}},
-		"it did not":  {{commit, false}},
+		"it happened":      {{commit, passed}},
+		"it happens later": {{commit, late}},
+		"it did not":       {{commit, dropped}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +112,7 @@ func TestUnknownCommitSync(t *testing.T) {
 				res, err = e.SendSync(ledgertest.Submission("u1"), ledger.Joining{Uncertain: time.Minute})
 			}()
 			want, reason, free := hongyan.StateFailed, hongyan.CodeNotStarted, 1
-			if !at[0].forward {
+			if at[0].fate == dropped {
 				want, reason, free = hongyan.StateAccepted, "", 0
 				var jobs []*ledger.Job
 				for end := time.Now().Add(10 * time.Second); len(jobs) == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -124,6 +142,42 @@ func TestUnknownCommitSync(t *testing.T) {
 	}
 }
 
+// TestUnknownCommitSyncAway: while the database stays away nobody knows, and the caller must
+// not hear that the message is unsent for good; a repeat joins what was stored.
+func TestUnknownCommitSyncAway(t *testing.T) {
+	t.Parallel()
+	db := ledgertest.Postgres(t)
+	cut := startCutter(t, db.Config.DB)
+	db.Config.DB = cut.url
+	e := ledgertest.Open(t, db, hongyan.AppSettings{})
+	defer e.Stop() // before the cutter
+	e.Exact("u1", ledgertest.OneTime, 1)
+	e.Lane.Room(1)
+	cut.arm(append([]cutAt{{commit, passed}}, slices.Repeat([]cutAt{{look, dropped}}, 100)...))
+	send := func() ledger.SyncResult {
+		t.Helper()
+		res, err := e.SendSync(ledgertest.Submission("u1"), ledger.Joining{Uncertain: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	first := send()
+	cut.arm(nil)
+	if first.Message.Status != hongyan.StateSending {
+		t.Errorf("it is %s", first.Message.Status)
+	}
+	e.WantState(first.Message.ID, hongyan.StateSending, "")
+	if jobs := e.Lane.Jobs(); len(jobs) != 0 || e.Lane.Free() != 1 {
+		t.Errorf("a sender has it: %+v; %d places are free", jobs, e.Lane.Free())
+	}
+	e.Tick(ledger.LeaseTime + 10*time.Second)
+	e.WantState(first.Message.ID, hongyan.StateUncertain, hongyan.CodeWeChatUnclear)
+	if again := send(); !again.Joined || again.Message.ID != first.Message.ID {
+		t.Errorf("the repeat is %s", again.Message.ID)
+	}
+}
+
 // cutter stands between the ledger and PostgreSQL and cuts connections where it is told to.
 type cutter struct {
 	url  string
@@ -132,12 +186,21 @@ type cutter struct {
 	cuts atomic.Int64
 }
 
-// cutAt is where a connection ends: with a statement of a submit, which reaches the
-// database or does not. Its answer reaches nobody.
+// cutAt is where a connection ends: with a statement of a submit, whose answer reaches nobody.
 type cutAt struct {
-	word    string
-	forward bool
+	word string
+	fate fate
 }
+
+// fate is what becomes of the statement: it never reaches the database, does so at once, or
+// once the next try has looked for what it did.
+type fate int
+
+const (
+	dropped fate = iota
+	passed
+	late
+)
 
 const (
 	commit = "COMMIT\x00"
@@ -150,16 +213,16 @@ func (c *cutter) arm(at []cutAt) {
 	c.at = at
 }
 
-// take reports whether to cut now, and whether the statement goes through before.
-func (c *cutter) take(b []byte, inserted bool) (cut, forward bool) {
+// take reports whether to cut now, and what becomes of the statement.
+func (c *cutter) take(b []byte, inserted bool) (cut bool, f fate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.at) == 0 || !bytes.Contains(b, []byte(c.at[0].word)) || c.at[0].word == commit && !inserted {
-		return false, false
+		return false, dropped
 	}
-	forward, c.at = c.at[0].forward, c.at[1:]
+	f, c.at = c.at[0].fate, c.at[1:]
 	c.cuts.Add(1)
-	return true, forward
+	return true, f
 }
 
 func startCutter(t *testing.T, at string) *cutter {
@@ -212,9 +275,12 @@ func (c *cutter) pass(client net.Conn, server string) error {
 		}
 		b := buf[:n]
 		inserted = inserted || bytes.Contains(b, []byte("INSERT INTO messages"))
-		if cut, forward := c.take(b, inserted); cut {
-			if forward {
+		if cut, f := c.take(b, inserted); cut {
+			if f != dropped {
 				_ = client.Close() // nobody hears the answer
+				if f == late {
+					time.Sleep(500 * time.Millisecond)
+				}
 				_, _ = up.Write(b)
 				time.Sleep(300 * time.Millisecond)
 			}
