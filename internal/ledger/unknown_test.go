@@ -34,11 +34,7 @@ func TestUnknownCommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := ledgertest.Postgres(t)
-			cut := startCutter(t, db.Config.DB)
-			db.Config.DB = cut.url
-			e := ledgertest.Open(t, db, hongyan.AppSettings{})
-			defer e.Stop() // before the cutter
+			e, cut := openCut(t)
 			e.Lane.Room(10)
 			cut.arm(at)
 			s, opt := ledgertest.Submission("u1"), ledger.SubmitOptions{}
@@ -93,11 +89,7 @@ func TestUnknownCommitSync(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := ledgertest.Postgres(t)
-			cut := startCutter(t, db.Config.DB)
-			db.Config.DB = cut.url
-			e := ledgertest.Open(t, db, hongyan.AppSettings{})
-			defer e.Stop() // before the cutter
+			e, cut := openCut(t)
 			e.Exact("u1", ledgertest.OneTime, 1)
 			if err := e.Pause(context.Background(), ledgertest.App, hongyan.Pause{Scope: hongyan.PauseApp, Reason: hongyan.PauseIPNotAllowed, Errcode: 40164, ProbeAt: ledgertest.Start}); err != nil {
 				t.Fatal(err)
@@ -146,11 +138,7 @@ func TestUnknownCommitSync(t *testing.T) {
 // not hear that the message is unsent for good; a repeat joins what was stored.
 func TestUnknownCommitSyncAway(t *testing.T) {
 	t.Parallel()
-	db := ledgertest.Postgres(t)
-	cut := startCutter(t, db.Config.DB)
-	db.Config.DB = cut.url
-	e := ledgertest.Open(t, db, hongyan.AppSettings{})
-	defer e.Stop() // before the cutter
+	e, cut := openCut(t)
 	e.Exact("u1", ledgertest.OneTime, 1)
 	e.Lane.Room(1)
 	cut.arm(append([]cutAt{{commit, passed}}, slices.Repeat([]cutAt{{look, dropped}}, 100)...))
@@ -223,6 +211,16 @@ func (c *cutter) take(b []byte, inserted bool) (cut bool, f fate) {
 	f, c.at = c.at[0].fate, c.at[1:]
 	c.cuts.Add(1)
 	return true, f
+}
+
+// openCut opens a ledger behind a cutter.
+func openCut(t *testing.T) (*ledgertest.Env, *cutter) {
+	db := ledgertest.Postgres(t)
+	cut := startCutter(t, db.Config.DB)
+	db.Config.DB = cut.url
+	e := ledgertest.Open(t, db, hongyan.AppSettings{})
+	t.Cleanup(e.Stop) // before the cutter's
+	return e, cut
 }
 
 func startCutter(t *testing.T, at string) *cutter {
