@@ -1,5 +1,7 @@
 package hongyan
 
+import "time"
+
 // Reach is how many users of an app can be sent a template now, as far as the ledger knows.
 // Who was erased, or has an openid that WeChat refuses, is left out of all of it.
 type Reach struct {
@@ -16,8 +18,10 @@ type Reach struct {
 	Banned     int64       `json:"banned" doc:"Users for whom WeChat has banned the template."`
 	// UnknownBaseline may hold grants from before we looked: a message is tried, WeChat decides.
 	UnknownBaseline int64 `json:"unknown_baseline" doc:"Users without a grant known here who may hold one from before: a message to them is tried, and WeChat decides."`
-	// AtLeast says that counting ended early: every number is a lower bound.
-	AtLeast bool `json:"at_least,omitempty" doc:"Counting took too long and ended early: every number is a lower bound."`
+	// CountedAt is when counting ended. A count that takes more than two seconds serves for a minute.
+	CountedAt time.Time `json:"counted_at" doc:"When it was counted. A count that takes longer than two seconds serves for a minute."`
+	// AtLeast says that counting goes on: every number is a lower bound.
+	AtLeast bool `json:"at_least,omitempty" doc:"Counting takes longer than two seconds and goes on: every number is a lower bound. Ask again in some seconds."`
 }
 
 // GrantSpread counts users by how many grants they have.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hongyan-push/hongyan"
 	"github.com/hongyan-push/hongyan/client"
@@ -28,6 +29,10 @@ func TestReach(t *testing.T) {
 	}
 	want := hongyan.Reach{App: w.appID(), TemplateID: w.template.TemplateID, Kind: hongyan.KindOneTime, UsersKnown: 4, Reachable: 3,
 		WithGrants: hongyan.GrantSpread{Two: 1, Three: 2}}
+	if r.CountedAt.IsZero() {
+		t.Error("it does not say when it was counted")
+	}
+	r.CountedAt = time.Time{}
 	if r != want {
 		t.Errorf("got %+v\nwant %+v", r, want)
 	}

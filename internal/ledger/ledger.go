@@ -108,6 +108,7 @@ type Ledger struct {
 	stats   statsState
 	past    pastFigures
 	pulse   pulse
+	reaches reachCounts
 	// sweeping is held by the one sweep there is.
 	sweeping sync.Mutex
 	grown    bool // SQLite's log has its size; only Open and then the upkeep use it
@@ -149,6 +150,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return submits + results
 	}
 	l.clock.init(cfg, d)
+	l.reaches.init()
 	l.audience.Store(newAudience(nil)) // until it is read
 	l.wake.init()
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
@@ -226,6 +228,7 @@ func (l *Ledger) Close() error { return l.closeDB() }
 
 func (l *Ledger) closeDB() error {
 	var errs []error
+	l.reaches.close()
 	if l.db != nil {
 		l.sessions.close()
 		errs = append(errs, l.db.Close())

@@ -3,14 +3,19 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hongyan-push/hongyan"
 )
 
 const (
-	// reachTime is how long a count may take; then it says "at least".
-	reachTime = 2 * time.Second
+	// reachWait is how long a caller waits for a count. It goes on without the caller.
+	reachWait = 2 * time.Second
+	// reachMost is how long a count may take.
+	reachMost = 5 * time.Minute
+	// reachKept is for how long a count that took longer than callers wait serves them all.
+	reachKept = time.Minute
 	// reachPart is how many numbers of users one statement goes over.
 	reachPart = 50_000
 )
@@ -25,43 +30,134 @@ const reachSQL = `/* ledger.Reach */ SELECT COUNT(*),
 	FROM users u JOIN grants g ON g.user_no = u.no AND g.template_no = ?
 	WHERE u.no > ? AND u.no <= ? AND u.app_no = ? AND u.invalid_at = 0 AND u.openid NOT LIKE 'erased:%'`
 
+// reachCounts are the counts of users, by the number of the template.
+type reachCounts struct {
+	mu   sync.Mutex
+	m    map[int64]*reachCount
+	wait time.Duration // reachWait
+	// ctx ends with the ledger, and under is what still reads then.
+	ctx   context.Context
+	end   context.CancelFunc
+	under sync.WaitGroup
+}
+
+// reachCount is one count; what it has is guarded by the mutex of them all.
+type reachCount struct {
+	done   chan struct{}
+	began  time.Time // monotonic
+	ended  time.Time
+	out    hongyan.Reach  // so far
+	err    error          // it ended early
+	before *hongyan.Reach // the last whole one
+}
+
+func (r *reachCounts) init() {
+	r.m, r.wait = make(map[int64]*reachCount), reachWait
+	r.ctx, r.end = context.WithCancel(context.Background())
+}
+
+func (r *reachCounts) close() {
+	r.end()
+	r.under.Wait()
+}
+
+// join answers the template's count that is under way, one that took so long that it serves
+// for a while, or a new one.
+func (r *reachCounts) join(template int64, count func(context.Context, *reachCount) error) *reachCount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &reachCount{done: make(chan struct{}), began: time.Now()}
+	if last := r.m[template]; last != nil {
+		long := last.err == nil && last.ended.Sub(last.began) > r.wait && time.Since(last.ended) < reachKept
+		if last.ended.IsZero() || long {
+			return last
+		}
+		if c.before = last.before; last.err == nil {
+			c.before = &last.out
+		}
+	}
+	r.m[template] = c
+	r.under.Go(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, reachMost)
+		defer cancel()
+		err := count(ctx, c)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		c.ended, c.err = time.Now(), err
+		close(c.done)
+	})
+	return c
+}
+
+func (r *reachCounts) show(c *reachCount, out hongyan.Reach) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.out = out
+}
+
 // Reach counts the users whom a template can be sent to now. It is exact, but for what changes
-// while it counts, as long as it takes no longer than two seconds.
+// while it counts. A count that takes longer than two seconds goes on by itself: until it has
+// ended the answer is the one before, or what is counted so far, and then it serves for a minute.
 func (l *Ledger) Reach(ctx context.Context, id hongyan.AppID, ref string) (hongyan.Reach, error) {
 	a, te, err := l.template(id, ref)
 	if err != nil {
 		return hongyan.Reach{}, err
 	}
+	c := l.reaches.join(te.no, func(ctx context.Context, c *reachCount) error {
+		if err := l.countReach(ctx, a, te, c); err != nil {
+			return fmt.Errorf("count reach: %w", err)
+		}
+		return nil
+	})
+	select {
+	case <-c.done:
+	case <-time.After(l.reaches.wait):
+	case <-ctx.Done():
+		return hongyan.Reach{}, fmt.Errorf("count reach: %w", ctx.Err())
+	}
+	l.reaches.mu.Lock()
+	defer l.reaches.mu.Unlock()
+	switch {
+	case !c.ended.IsZero():
+		return c.out, c.err
+	case c.before != nil:
+		return *c.before, nil
+	}
+	out := c.out
+	out.App, out.TemplateID, out.Kind, out.AtLeast, out.CountedAt = id, te.template.TemplateID, te.template.Kind, true, l.Now()
+	return out, nil
+}
+
+func (l *Ledger) countReach(ctx context.Context, a *appEntry, te *templateEntry, c *reachCount) error {
 	if l.d.alone {
 		// What messages hold is written into the grants' rows first, so that they say it all.
 		if err := l.foldPledges(ctx); err != nil {
-			return hongyan.Reach{}, fmt.Errorf("count reach: %w", err)
+			return err
 		}
 	}
-	out := hongyan.Reach{App: id, TemplateID: te.template.TemplateID, Kind: te.template.Kind}
+	out := hongyan.Reach{App: a.app.AppID, TemplateID: te.template.TemplateID, Kind: te.template.Kind}
 	var last int64
 	if err := l.rdb.QueryRowContext(ctx, `/* ledger.Reach */ SELECT COALESCE(MAX(no), 0) FROM users`).Scan(&last); err != nil {
-		return out, fmt.Errorf("count reach: %w", err)
+		return err
 	}
 	accept, reject, ban := code(standingWords, hongyan.StandingAccept), code(standingWords, hongyan.StandingReject), code(standingWords, hongyan.StandingBan)
-	for from, begun := int64(0), time.Now(); from < last; from += reachPart {
-		if time.Since(begun) > reachTime {
-			out.AtLeast = true
-			break
-		}
+	for from := int64(0); from < last; from += reachPart {
 		var n, one, two, three, on, refused, banned, unknown int64
 		err := l.rdb.QueryRowContext(ctx, reachSQL, accept, reject, ban, reject, ban, te.no, from, from+reachPart, a.no).Scan(&n, &one, &two, &three, &on, &refused, &banned, &unknown)
 		if err != nil {
-			return out, fmt.Errorf("count reach: %w", err)
+			return err
 		}
 		out.UsersKnown, out.Refused, out.Banned = out.UsersKnown+n, out.Refused+refused, out.Banned+banned
 		if te.template.Kind == hongyan.KindLongTerm {
 			out.LongTermOn, out.UnknownBaseline = out.LongTermOn+on, out.UnknownBaseline+n-on-refused-banned
-			continue
+		} else {
+			out.WithGrants.One, out.WithGrants.Two, out.WithGrants.Three = out.WithGrants.One+one, out.WithGrants.Two+two, out.WithGrants.Three+three
+			out.UnknownBaseline += unknown
 		}
-		out.WithGrants.One, out.WithGrants.Two, out.WithGrants.Three = out.WithGrants.One+one, out.WithGrants.Two+two, out.WithGrants.Three+three
-		out.UnknownBaseline += unknown
+		out.Reachable = out.WithGrants.One + out.WithGrants.Two + out.WithGrants.Three + out.LongTermOn
+		l.reaches.show(c, out)
 	}
-	out.Reachable = out.WithGrants.One + out.WithGrants.Two + out.WithGrants.Three + out.LongTermOn
-	return out, nil
+	out.CountedAt = l.Now()
+	l.reaches.show(c, out)
+	return nil
 }

@@ -37,7 +37,8 @@ export default {
   refused: ['最近拒绝', 'Refused last'],
   banned: ['被封禁', 'Banned'],
   known: ['有记录的用户', 'Users on record'],
-  atLeast: ['用户太多，没有数完：以上都是下限。', 'There are too many to count: all of these are lower bounds.'],
+  atLeast: ['用户很多，仍在统计：目前的数字是下限。', 'Many users, still counting: until then the figures are lower bounds.'],
+  countedAt: ['统计时间', 'Counted at'],
   triedHint: ['“次数未知”的用户可能持有开始记录之前的授权：可以尝试，由微信决定。', 'Users whose count is unknown may hold grants from before: a message is tried, and WeChat decides.'],
   pick: ['选择一个模板，看能触达多少人。', 'Choose a template to see how many people can be reached.'],
 } satisfies Texts
