@@ -124,7 +124,7 @@ func (l *Ledger) Reach(ctx context.Context, id hongyan.AppID, ref string) (hongy
 		return *c.before, nil
 	}
 	out := c.out
-	out.App, out.TemplateID, out.Kind, out.AtLeast, out.CountedAt = id, te.template.TemplateID, te.template.Kind, true, l.Now()
+	out.App, out.TemplateID, out.Kind, out.AtLeast, out.CountedAt = id, te.template.TemplateID, te.template.Kind, true, at(ms(l.Now()))
 	return out, nil
 }
 
@@ -157,7 +157,7 @@ func (l *Ledger) countReach(ctx context.Context, a *appEntry, te *templateEntry,
 		out.Reachable = out.WithGrants.One + out.WithGrants.Two + out.WithGrants.Three + out.LongTermOn
 		l.reaches.show(c, out)
 	}
-	out.CountedAt = l.Now()
+	out.CountedAt = at(ms(l.Now()))
 	l.reaches.show(c, out)
 	return nil
 }
