@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -68,14 +69,14 @@ func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error
 	it.message.Once = true
 	it.join = &join
 	key := syncKey{it.app.no, it.template.no, it.message.To, it.data, it.options}
-	c, mine, over := l.syncs.begin(key)
+	c, mine, over := l.syncs.begin(key, join.Gone)
 	for over { // it is known what became of that one, and in a moment on disk
 		select {
 		case <-c.recorded:
 		case <-time.After(syncStart):
 			return SyncResult{}, notStarted()
 		}
-		c, mine, over = l.syncs.begin(key)
+		c, mine, over = l.syncs.begin(key, join.Gone)
 	}
 	if !mine {
 		<-c.done
@@ -85,7 +86,7 @@ func (l *Ledger) SendSync(s hongyan.Submission, join Joining) (SyncResult, error
 	}
 	func() {
 		defer l.syncs.end(key, c) // whatever happens, nobody may wait for ever
-		gone := func() bool { return join.Gone != nil && join.Gone() && l.syncs.alone(c) }
+		gone := func() bool { return l.syncs.abandoned(c) }
 		c.res, c.err = l.sendSync(it, gone, func() { l.syncs.forget(key, c) })
 		c.res.Forget = func() {
 			select {
@@ -115,7 +116,7 @@ type syncKey struct {
 
 type syncCall struct {
 	done    chan struct{}
-	callers int
+	callers []func() bool // each says whether it has gone
 	res     SyncResult
 	err     error
 	hearing hearing
@@ -150,19 +151,22 @@ func (h *hearing) tell(keep time.Duration) {
 }
 
 // begin makes a call, or joins one that says the same. over: that one has been answered.
-func (s *syncCalls) begin(key syncKey) (c *syncCall, mine, over bool) {
+func (s *syncCalls) begin(key syncKey, gone func() bool) (c *syncCall, mine, over bool) {
+	if gone == nil {
+		gone = func() bool { return false }
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.m[key]; c != nil {
 		if !c.answered {
-			c.callers++
+			c.callers = append(c.callers, gone)
 		}
 		return c, false, c.answered
 	}
 	if s.m == nil {
 		s.m = make(map[syncKey]*syncCall)
 	}
-	c = &syncCall{done: make(chan struct{}), recorded: make(chan struct{}), callers: 1, hearing: hearing{keep: math.MaxInt64}}
+	c = &syncCall{done: make(chan struct{}), recorded: make(chan struct{}), callers: []func() bool{gone}, hearing: hearing{keep: math.MaxInt64}}
 	s.m[key] = c
 	return c, true, false
 }
@@ -172,16 +176,17 @@ func (l *Ledger) Waiting() (n int) {
 	l.syncs.mu.Lock()
 	defer l.syncs.mu.Unlock()
 	for _, c := range l.syncs.m {
-		n += c.callers
+		n += len(c.callers)
 	}
 	return n
 }
 
-// alone reports whether nobody has joined the call.
-func (s *syncCalls) alone(c *syncCall) bool {
+// abandoned reports whether all callers have gone.
+func (s *syncCalls) abandoned(c *syncCall) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return c.callers == 1
+	callers := c.callers
+	s.mu.Unlock()
+	return !slices.ContainsFunc(callers, func(gone func() bool) bool { return !gone() })
 }
 
 // forget is for a call whose outcome is on disk.
@@ -197,7 +202,7 @@ func (s *syncCalls) forget(key syncKey, c *syncCall) {
 // end lets the callers go: those that come from here on make a call of their own.
 func (s *syncCalls) end(key syncKey, c *syncCall) {
 	s.mu.Lock()
-	c.hearing.left, c.hearing.told = c.callers, c.res.Heard
+	c.hearing.left, c.hearing.told = len(c.callers), c.res.Heard
 	c.answered = true
 	s.mu.Unlock()
 	if c.res.Heard == nil || c.res.Joined { // it is on disk

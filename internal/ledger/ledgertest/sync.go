@@ -157,6 +157,51 @@ func syncCases() map[string]func(*Env) {
 				e.TB.Errorf("%d messages are stored, want none", n)
 			}
 		},
+		"callers who say the same and have all gone": func(e *Env) {
+			ctx, leave := context.WithCancel(context.Background())
+			first := e.call(Submission("u1"), &waiting{done: make(chan struct{}), ctx: ctx})
+			second := e.call(Submission("u1"), &waiting{done: make(chan struct{}), ctx: ctx})
+			e.eventually("the second has joined", func() bool { return e.Waiting() == 2 })
+			leave()
+			e.Lane.Room(1)
+			wantCode(e.TB, first.wait(e.TB).err, hongyan.CodeNotStarted)
+			wantCode(e.TB, second.wait(e.TB).err, hongyan.CodeNotStarted)
+			if n := e.DB.Count(e.TB, "messages"); n != 0 {
+				e.TB.Errorf("%d messages are stored, want none", n)
+			}
+		},
+		"callers who say the same, one of whom stays": func(e *Env) {
+			ctx, leave := context.WithCancel(context.Background())
+			first := e.call(Submission("u1"), &waiting{done: make(chan struct{}), ctx: ctx})
+			e.eventually("the first waits", func() bool { return e.Waiting() == 1 })
+			second := e.sync(Submission("u1"))
+			e.eventually("the second has joined", func() bool { return e.Waiting() == 2 })
+			leave()
+			e.Lane.Room(1)
+			j := e.handed()
+			if j.Abandoned() {
+				e.TB.Errorf("a sender is told that nobody waits")
+			}
+			e.Record(j, e.Outcome(hongyan.OutcomeOK))
+			first.want(e.TB, hongyan.StateAccepted, "")
+			second.want(e.TB, hongyan.StateAccepted, "")
+		},
+		"a caller who goes while a sender has the message": func(e *Env) {
+			ctx, leave := context.WithCancel(context.Background())
+			e.Lane.Room(1)
+			w := e.call(Submission("u1"), &waiting{done: make(chan struct{}), ctx: ctx})
+			j := e.handed()
+			if j.Abandoned() {
+				e.TB.Errorf("a sender is told that nobody waits")
+			}
+			leave()
+			if !j.Abandoned() {
+				e.TB.Errorf("a sender is not told that nobody waits")
+			}
+			e.Record(j, e.Outcome(hongyan.OutcomeGiveBack))
+			w.want(e.TB, hongyan.StateFailed, hongyan.CodeNotStarted)
+			e.WantIdle()
+		},
 		"a place that comes free in time": func(e *Env) {
 			w := e.sync(Submission("u1"))
 			e.Lane.Room(1)
