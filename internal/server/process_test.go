@@ -231,7 +231,7 @@ func (p *process) terminate() {
 
 func (p *process) call(method, path string, body any, want int) object {
 	p.t.Helper()
-	status, out := request(p.t, p.url, adminKey, method, path, body)
+	status, out := insist(func() (int, object) { return request(p.t, p.url, adminKey, method, path, body) })
 	if status != want {
 		p.t.Fatalf("%s %s: %d %v: %s", method, path, status, out, p.stderr)
 	}
