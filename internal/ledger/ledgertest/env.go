@@ -289,7 +289,9 @@ type Env struct {
 	TB    TB
 	DB    *Database
 	Clock *Clock
-	Lane  *Lane
+	// reading is what the test's readers of events want.
+	reading []ledger.EventFilter
+	Lane    *Lane
 
 	stop    context.CancelFunc
 	stopped chan error
@@ -537,8 +539,18 @@ func (e *Env) Sub(openid hongyan.OpenID, tmpl string) hongyan.Subscription {
 // Tick moves the clock and does what is due by then.
 func (e *Env) Tick(d time.Duration) {
 	e.TB.Helper()
-	e.Clock.Advance(d)
+	e.pass(d)
 	e.must(e.Sweep(context.Background()))
+}
+
+// pass lets time go by. Readers of events that are connected say so again, as they do all the
+// time: the ledger's own upkeep ends those that have not for a while.
+func (e *Env) pass(d time.Duration) {
+	e.TB.Helper()
+	e.Clock.Advance(d)
+	for _, f := range e.reading {
+		e.must(e.ListenTo(context.Background(), f))
+	}
 }
 
 // WantState fails unless the message has the state and reason.

@@ -26,6 +26,7 @@ func (e *Env) listen(types ...hongyan.EventPattern) *listener {
 	e.TB.Helper()
 	l := &listener{e: e, filter: ledger.EventFilter{Types: types}}
 	e.must(e.ListenTo(context.Background(), l.filter))
+	e.reading = append(e.reading, l.filter)
 	var err error
 	l.place, err = e.EventsFrom(context.Background(), "")
 	e.must(err)
@@ -171,7 +172,7 @@ func testEvents(t *testing.T, open func(testing.TB) *Database) {
 			e.Send("u2", expiresAt(Start.Add(time.Hour)))
 			e.Exact("u3", OneTime, 0)
 			e.Send("u3", reserveAt(hongyan.ReserveSend), sendAt(Start.Add(time.Hour)), onNoGrant(hongyan.OnNoGrantHold))
-			e.Clock.Advance(time.Hour) // no sweep
+			e.pass(time.Hour) // no sweep
 			e.Claim(10)
 			e.must(e.Sweep(ctx)) // finds nothing more
 			l.want("expired expired", "failed failed", "held held")
@@ -282,6 +283,7 @@ func testEvents(t *testing.T, open func(testing.TB) *Database) {
 		},
 		"a reader that goes": func(e *Env) {
 			l := e.listen("message.*")
+			e.reading = nil // it says so itself
 			e.Tick(9 * time.Minute)
 			e.must(e.ListenTo(ctx, l.filter)) // still there
 			e.Tick(9 * time.Minute)
@@ -333,7 +335,7 @@ func testEvents(t *testing.T, open func(testing.TB) *Database) {
 			l := e.listen("user.erased")
 			for i := range 3 {
 				e.must(e.Announce(ctx, hongyan.EventUserErased, App, i))
-				e.Clock.Advance(time.Hour)
+				e.pass(time.Hour)
 			}
 			all := l.next()
 			place, err := e.EventsFrom(ctx, all[0].ID)

@@ -68,7 +68,7 @@ func testToken(t *testing.T, open func(testing.TB) *Database) {
 				e.TB.Fatalf("the current one is gone: %v", err)
 			}
 			fetched := e.Clock.Now()
-			e.Clock.Advance(20 * time.Minute)
+			e.pass(20 * time.Minute)
 			l := e.listen("token.*")
 			if !e.refuse("first", 40001) {
 				e.TB.Fatalf("it did not die")
