@@ -73,7 +73,8 @@ func (r *reachCounts) join(template int64, count func(context.Context, *reachCou
 			return last
 		}
 		if c.before = last.before; last.err == nil {
-			c.before = &last.out
+			whole := last.out // a copy: a pointer into it would keep all counts before it
+			c.before = &whole
 		}
 	}
 	r.m[template] = c

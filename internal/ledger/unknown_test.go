@@ -181,7 +181,7 @@ type cutAt struct {
 }
 
 // fate is what becomes of the statement: it never reaches the database, does so at once, or
-// once the next try has looked for what it did.
+// when the next try is under way.
 type fate int
 
 const (
