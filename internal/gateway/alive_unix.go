@@ -12,16 +12,8 @@ import (
 // error if it cast off what was sent to it. It takes nothing away: what the peer may have sent
 // stays to be read.
 func peek(c net.Conn) error {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return err
-	}
 	var found error
-	err = raw.Control(func(fd uintptr) {
+	err := onSocket(c, func(fd uintptr) {
 		var b [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		switch {
@@ -35,4 +27,17 @@ func peek(c net.Conn) error {
 		return err
 	}
 	return found
+}
+
+// onSocket lets f look at the connection's socket; it does nothing for one that has none.
+func onSocket(c net.Conn, f func(fd uintptr)) error {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(f)
 }

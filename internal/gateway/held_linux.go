@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,15 +11,7 @@ import (
 // connection's backlog on: a server that has just started, or a busy machine, takes up late
 // what was sent long ago.
 func heldBy(c net.Conn) (d time.Duration) {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return 0
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	_ = raw.Control(func(fd uintptr) {
+	_ = onSocket(c, func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			d = time.Duration(info.Last_data_recv) * time.Millisecond
 		}
