@@ -253,7 +253,7 @@ func (a *appEntry) heads(d *dialect, take func(*templateEntry) bool) string {
 	if b.Len() == 0 {
 		return ""
 	}
-	return "/* ledger.heads */ " + b.String()
+	return "/* ledger.heads */ " + pastJournal + b.String()
 }
 
 func scanHeads(into *[]backlogHead) func(scanner) error {
@@ -316,7 +316,7 @@ func (t *txn) head(h backlogHead, n int, busy map[int64]int64) ([]candidate, err
 	due, seq := h.due, int64(0)
 	for page := n + min(64, n); ; page = min(4*page, headPage) {
 		read := 0
-		err := t.rows(`/* ledger.head */ SELECT seq, user_no, due_at FROM messages WHERE `+t.l.d.due+` AND priority = ? AND due_at >= ? AND (due_at > ? OR seq > ?) AND due_at <= ? ORDER BY due_at, seq LIMIT ?`,
+		err := t.rows(`/* ledger.head */ `+pastJournal+`SELECT seq, user_no, due_at FROM messages WHERE `+t.l.d.due+` AND priority = ? AND due_at >= ? AND (due_at > ? OR seq > ?) AND due_at <= ? ORDER BY due_at, seq LIMIT ?`,
 			[]any{h.template, h.priority, due, due, seq, t.now, page}, func(r scanner) error {
 				read++
 				c := candidate{priority: h.priority}

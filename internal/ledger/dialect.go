@@ -139,8 +139,9 @@ func SQLiteFile(db string) string {
 
 // texts remembers what rewrite made: the statements are few and used for ever.
 type texts struct {
-	d *dialect
-	m sync.Map
+	d     *dialect
+	m     sync.Map
+	about sync.Map // whether a query asks for messages in the journal
 }
 
 func (x *texts) of(query string) string {

@@ -108,6 +108,7 @@ type Ledger struct {
 	stats   statsState
 	past    pastFigures
 	pulse   pulse
+	journal journal
 	reaches reachCounts
 	// sweeping is held by the one sweep there is.
 	sweeping sync.Mutex
@@ -170,7 +171,7 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 	if err != nil {
 		return err
 	}
-	l.db, l.rdb, l.sessions = w, newReader(r, l.texts, l.d.alone), newSessions(w, l.d)
+	l.db, l.rdb, l.sessions = w, newReader(r, l), newSessions(w, l.d)
 	if l.d.check != nil {
 		if err := l.d.check(ctx, w); err != nil {
 			return err
@@ -189,6 +190,9 @@ func (l *Ledger) open(ctx context.Context, source string) error {
 		return err
 	}
 	if err := l.reload(ctx); err != nil {
+		return err
+	}
+	if err := l.readJournal(ctx); err != nil {
 		return err
 	}
 	if err := l.voidOldLeases(ctx); err != nil {

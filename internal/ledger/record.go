@@ -155,7 +155,7 @@ var acceptedColumns = ints("seq attempt need msgid started_at ended_at")
 // grant it holds spent, which changes no grant. It answers the results that are not that.
 func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 	var rows [][]any
-	var plain []*result
+	var plain, journaled []*result
 	for _, r := range batch {
 		m := &r.job.Message
 		needs := t.l.appByNo(r.job.app).kindOf(r.job.template) != hongyan.KindLongTerm
@@ -167,8 +167,13 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 		if needs {
 			need = 1
 		}
+		a := accepted{r.job.seq, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)}
+		if t.journaling.accept(a, r.job.attempt, need) {
+			journaled = append(journaled, r)
+			continue
+		}
 		plain = append(plain, r)
-		rows = append(rows, []any{r.job.seq, r.job.attempt, need, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)})
+		rows = append(rows, []any{a.seq, r.job.attempt, need, a.msgid, a.started, a.ended})
 	}
 	begun, err := t.begun(plain)
 	if err != nil {
@@ -207,7 +212,7 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 			return nil, fmt.Errorf("some results have moved on: %w", errAgain)
 		}
 	}
-	for _, r := range fresh {
+	for _, r := range append(journaled, fresh...) {
 		t.countState(r.job.template, stAccepted, "", 0)
 		t.emitMessage(hongyan.EventMessageAccepted, r.job.app, r.job.seq)
 	}

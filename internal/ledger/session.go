@@ -39,26 +39,47 @@ type reader struct {
 	db    *sql.DB
 	texts *texts
 	keep  bool
-	mu    sync.RWMutex
-	stmts map[string]*sql.Stmt
+	// settle makes true what a statement is about to read.
+	settle func(ctx context.Context, query string) error
+	mu     sync.RWMutex
+	stmts  map[string]*sql.Stmt
 }
 
-func newReader(db *sql.DB, x *texts, keep bool) *reader {
-	return &reader{db: db, texts: x, keep: keep, stmts: make(map[string]*sql.Stmt)}
+func newReader(db *sql.DB, l *Ledger) *reader {
+	return &reader{db: db, texts: l.texts, keep: l.d.alone, settle: l.settle, stmts: make(map[string]*sql.Stmt)}
+}
+
+// firstRow is the first row of an answer.
+type firstRow struct {
+	row *sql.Row
+	err error
+}
+
+func (r firstRow) Scan(into ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	return r.row.Scan(into...)
 }
 
 func (r *reader) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if err := r.settle(ctx, q); err != nil {
+		return nil, err
+	}
 	if st := r.stmt(ctx, q); st != nil {
 		return st.QueryContext(ctx, args...)
 	}
 	return r.db.QueryContext(ctx, r.texts.of(q), args...)
 }
 
-func (r *reader) QueryRowContext(ctx context.Context, q string, args ...any) *sql.Row {
-	if st := r.stmt(ctx, q); st != nil {
-		return st.QueryRowContext(ctx, args...)
+func (r *reader) QueryRowContext(ctx context.Context, q string, args ...any) firstRow {
+	if err := r.settle(ctx, q); err != nil {
+		return firstRow{err: err}
 	}
-	return r.db.QueryRowContext(ctx, r.texts.of(q), args...)
+	if st := r.stmt(ctx, q); st != nil {
+		return firstRow{row: st.QueryRowContext(ctx, args...)}
+	}
+	return firstRow{row: r.db.QueryRowContext(ctx, r.texts.of(q), args...)}
 }
 
 // stmt is the prepared statement; nil if it is to run as it stands, which then says what is

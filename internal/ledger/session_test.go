@@ -16,7 +16,8 @@ func TestReaderStatements(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rd := newReader(db, &texts{d: sqliteDialect()}, true)
+	d := sqliteDialect()
+	rd := newReader(db, &Ledger{d: d, texts: &texts{d: d}})
 	read := func(want int) {
 		var got int
 		if err := rd.QueryRowContext(t.Context(), fmt.Sprintf("SELECT %d", want)).Scan(&got); err != nil || got != want {

@@ -38,9 +38,14 @@ type txn struct {
 	counts []counted
 	saved  int
 	topics topics // what it changes, for readers that want to know
+	// journaling is shared by those that share the transaction; nil where there is none.
+	journaling *journaling
 }
 
 func (t *txn) exec(query string, args ...any) (int64, error) {
+	if err := t.bringHome(query); err != nil {
+		return 0, err
+	}
 	return t.s.exec(t.ctx, query, args...)
 }
 
@@ -62,6 +67,9 @@ func (t *txn) row(query string, args []any, into ...any) error {
 
 // rows calls scan once a row.
 func (t *txn) rows(query string, args []any, scan func(scanner) error) error {
+	if err := t.bringHome(query); err != nil {
+		return err
+	}
 	return t.s.rows(t.ctx, query, args, scan)
 }
 
@@ -238,10 +246,10 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 		sound = l.d.alone
 		return fmt.Errorf("%s: %w: %w", what, errBegin, err)
 	}
-	now := ms(l.Now())
+	now, journaling := ms(l.Now()), l.journaling()
 	ts := make([]*txn, 0, len(fs))
 	for _, f := range fs {
-		t := &txn{ctx: ctx, l: l, s: s, now: now}
+		t := &txn{ctx: ctx, l: l, s: s, now: now, journaling: journaling}
 		ts = append(ts, t)
 		if err = f(t); err == nil {
 			err = t.publish()
@@ -252,6 +260,9 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 	}
 	if err == nil {
 		err = writeCounts(ts)
+	}
+	if err == nil {
+		err = ts[0].writeJournal()
 	}
 	if err == nil {
 		if _, err = s.exec(ctx, "COMMIT"); err != nil {
@@ -271,6 +282,7 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	journaling.committed()
 	for _, t := range ts {
 		for _, f := range t.after {
 			f()
@@ -318,6 +330,9 @@ type mark struct{ after, undo, news, counts int }
 
 // save sets a savepoint. Only one is open at a time.
 func (t *txn) save() (mark, error) {
+	if err := t.leaveJournal(); err != nil {
+		return mark{}, err
+	}
 	_, err := t.exec(`SAVEPOINT hongyan`)
 	t.saved = len(t.counts)
 	return mark{len(t.after), len(t.undo), len(t.news), len(t.counts)}, err

@@ -110,8 +110,14 @@ func SQLite(t testing.TB) *Database {
 	}
 	d.Poison = func(t TB, event, column string) {
 		d.Exec(t, `CREATE TRIGGER poison BEFORE `+event+` ON messages WHEN NEW.`+column+` LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+		if event == "INSERT" {
+			d.Exec(t, `CREATE TRIGGER poison_journal BEFORE INSERT ON journal WHEN instr(NEW.body, CAST('poison' AS BLOB)) > 0 BEGIN SELECT RAISE(ABORT, 'poison'); END`)
+		}
 	}
-	d.Cure = func(t TB) { d.Exec(t, `DROP TRIGGER poison`) }
+	d.Cure = func(t TB) {
+		d.Exec(t, `DROP TRIGGER poison`)
+		d.Exec(t, `DROP TRIGGER IF EXISTS poison_journal`)
+	}
 	d.Hold = func(t TB) func() {
 		db := conn(t)
 		if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {

@@ -15,9 +15,10 @@ func watch(t TB, db *sql.DB, dialect string) {
 		states = `CASE WHEN NEW.state IN (7, 8) THEN NEW.reason ELSE '' END`
 		moved  = `NEW.state <> OLD.state AND (NEW.state = 1 OR NEW.state > 4)`
 		insert = `INSERT INTO watched (template_no, what, reason, n) `
-		fresh  = insert + `VALUES (NEW.template_no, 12, '', 1); ` + insert + `SELECT NEW.template_no, 1, '', 1 FROM one WHERE NEW.state = 1;`
-		state  = insert + `VALUES (NEW.template_no, NEW.state, ` + states + `, 1);`
-		entry  = insert + `VALUES (NEW.template_no, 13, '', NEW.granted); ` + insert + `VALUES (NEW.template_no, 15, '', NEW.voided); ` +
+		fresh  = insert + `VALUES (NEW.template_no, 12, '', 1); ` + insert + `SELECT NEW.template_no, 1, '', 1 FROM one WHERE NEW.state = 1;` +
+			insert + `SELECT NEW.template_no, NEW.state, '', 1 FROM one WHERE NEW.state > 4;` // on SQLite many are new to the table when they are accepted
+		state = insert + `VALUES (NEW.template_no, NEW.state, ` + states + `, 1);`
+		entry = insert + `VALUES (NEW.template_no, 13, '', NEW.granted); ` + insert + `VALUES (NEW.template_no, 15, '', NEW.voided); ` +
 			insert + `SELECT NEW.template_no, 14, '', 1 FROM one WHERE NEW.choice IN ('reject', 'ban');`
 	)
 	statements := []string{`CREATE TABLE IF NOT EXISTS watched (template_no BIGINT, what BIGINT, reason VARCHAR(64), n BIGINT)`}

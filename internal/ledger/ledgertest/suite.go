@@ -10,7 +10,7 @@ import (
 func Run(t *testing.T, open func(testing.TB) *Database) {
 	for name, test := range map[string]func(*testing.T, func(testing.TB) *Database){
 		"Submit": testSubmit, "Claim": testClaim, "Record": testRecord, "Report": testReport,
-		"Open": testOpen, "Settle": testSettle, "Crash": testCrash, "Storage": testStorage, "Sweep": testSweep, "List": testList,
+		"Open": testOpen, "Settle": testSettle, "Crash": testCrash, "Journal": testJournal, "Storage": testStorage, "Sweep": testSweep, "List": testList,
 		"Retention": testRetention, "Events": testEvents, "Webhooks": testWebhooks, "Vocabulary": testVocabulary, "Replicas": testReplicas, "Wake": testWake, "Callback": testCallback, "Stock": testStock, "Explain": testExplain, "Clocks": testClocks, "FirstStart": testFirstStart, "Sync": testSync, "Token": testToken, "Members": testMembers, "Audit": testAudit, "Stats": testStats,
 	} {
 		t.Run(name, func(t *testing.T) {
