@@ -27,6 +27,7 @@ type benchCmd struct {
 	Messages    int           `name:"messages" own:"" default:"50000" help:"Messages a run, each to a user of its own who has one grant."`
 	DB          string        `name:"db" own:"" default:"sqlite:" help:"Where the scratch database is made: sqlite:, or the postgres:// or mysql:// URL of a database on the server that is to be measured, which is only connected to. A URL with a password comes from the environment, because command lines are read by others."`
 	Preload     int           `name:"preload" own:"" help:"Messages and grants that the database has before the clock starts."`
+	Cold        bool          `name:"cold" own:"" help:"Start our process anew after its users have accepted their messages. Without it the process that sends has seen them do so, as a server has that runs for some time."`
 	Connections int           `name:"connections" own:"" help:"Callers at once, and calls to WeChat at once. Default: 64, more where latency and --rate need them; for gateway 200, for ingest 256, or 8 with --batch."`
 	Latency     time.Duration `name:"latency" own:"" help:"Time that the sink takes for an answer, as WeChat does."`
 	Pairs       int           `name:"pairs" own:"" default:"5" help:"Runs of each side, alternating; medians are printed."`

@@ -50,9 +50,11 @@ func prepareBench(ctx context.Context, p *program, c *benchCmd, dir, at string) 
 				return err
 			}
 		}
-		p.tell("Preparing %d users with a grant each.", len(users))
-		if err := reportTaps(ctx, l, users); err != nil {
-			return err
+		if c.Cold {
+			p.tell("Preparing %d users with a grant each.", len(users))
+			if err := reportTaps(ctx, l, users); err != nil {
+				return err
+			}
 		}
 		return l.Analyze(ctx)
 	})

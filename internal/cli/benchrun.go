@@ -135,7 +135,7 @@ type benchRun struct {
 // side runs one side in a process of its own and verifies what came of it.
 func (b *bench) side(ctx context.Context, k int, isOurs bool, users []uint32) (r benchRun, err error) {
 	c := b.cmd
-	job := benchJob{Mode: c.Mode, Ours: isOurs, Sink: b.sink, Dir: b.dir, DB: b.db, Users: users, Connections: c.Connections, Senders: c.senders(), Rate: c.Rate}
+	job := benchJob{Mode: c.Mode, Ours: isOurs, Sink: b.sink, Dir: b.dir, DB: b.db, Users: users, Connections: c.Connections, Senders: c.senders(), Rate: c.Rate, Taps: isOurs && !c.Cold}
 	if isOurs && k == c.Pairs-1 {
 		job.Profile = c.CPUProfile
 	}

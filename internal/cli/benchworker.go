@@ -47,6 +47,7 @@ type benchJob struct {
 	Connections int      `json:"connections"`
 	Senders     int      `json:"senders"`
 	Rate        float64  `json:"rate"`
+	Taps        bool     `json:"taps"` // the users accept before the run
 	Profile     string   `json:"profile"`
 }
 
@@ -359,6 +360,11 @@ func (o *ours) outstanding() int {
 // mark gets the database to the same point before each run. The run's messages are those
 // after the newest of before: their times are of the database's clock, which is not ours.
 func (o *ours) mark(ctx context.Context) error {
+	if o.job.Taps {
+		if err := reportTaps(ctx, o.ledger, o.job.Users); err != nil {
+			return err
+		}
+	}
 	newest, _, err := o.ledger.Messages(ctx, ledger.MessageFilter{App: benchApp, Limit: 1})
 	if err != nil {
 		return err

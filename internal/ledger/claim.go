@@ -137,7 +137,7 @@ func (t *txn) waiting(seqs []any) ([]*row, error) {
 	}
 	var out []*row
 	list, args := t.l.d.list(seqs, kindInt)
-	err := t.rows(`/* ledger.waiting */ SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state + 0 IN (2, 3)`, args, func(r scanner) error {
+	err := t.rows(`/* ledger.waiting */ `+pastJournal+`SELECT `+messageColumns+` FROM messages m JOIN users u ON u.no = m.user_no WHERE m.seq `+list+` AND m.state + 0 IN (2, 3)`, args, func(r scanner) error {
 		w, err := t.l.scanMessage(r)
 		out = append(out, w)
 		return err
@@ -166,7 +166,7 @@ func (c *claimBatch) lease(rows []*row, users map[int64]int64) error {
 		return err
 	}
 	list, args := t.l.d.list(seqs, kindInt)
-	n, err := t.exec(`/* ledger.lease */ UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq `+list+` AND state + 0 IN (2, 3)`,
+	n, err := t.exec(`/* ledger.lease */ `+pastJournal+`UPDATE messages SET state = 4, attempt = attempt + 1, owner = ?, lease_until = ?, started_at = ?, ended_at = 0, class = NULL, errcode = NULL, errmsg = NULL, msgid = NULL, updated_at = ? WHERE seq `+list+` AND state + 0 IN (2, 3)`,
 		append([]any{t.l.owner, ms(c.jobs[0].LeaseUntil), t.now, t.now}, args...)...)
 	t.touch(TopicMessages)
 	if err == nil && n != int64(len(seqs)) {

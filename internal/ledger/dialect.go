@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,9 +140,9 @@ func SQLiteFile(db string) string {
 
 // texts remembers what rewrite made: the statements are few and used for ever.
 type texts struct {
-	d     *dialect
-	m     sync.Map
-	about sync.Map // whether a query asks for messages in the journal
+	d    *dialect
+	m    sync.Map
+	what sync.Map // touches of a query
 }
 
 func (x *texts) of(query string) string {
@@ -150,6 +151,38 @@ func (x *texts) of(query string) string {
 	}
 	s := x.d.rewrite(query)
 	x.m.Store(query, s)
+	return s
+}
+
+// touches is what a statement has to do with what is kept beside the tables (journal.go, known.go).
+type touches int
+
+const (
+	asksMessages touches = 1 << iota
+	writesGrants
+	renamesUsers
+)
+
+var (
+	namesMessages = regexp.MustCompile(`\bmessages\b`)
+	intoGrants    = regexp.MustCompile(`\b(INTO|UPDATE|DELETE FROM) grants\b`)
+	intoOpenIDs   = regexp.MustCompile(`(?s)\bUPDATE users SET (.*, )?openid\b|\bDELETE FROM users\b`)
+)
+
+func (x *texts) touches(query string) (s touches) {
+	if was, ok := x.what.Load(query); ok {
+		return was.(touches)
+	}
+	if namesMessages.MatchString(query) && !strings.Contains(query, pastJournal) {
+		s |= asksMessages
+	}
+	if intoGrants.MatchString(query) && !strings.Contains(query, told) {
+		s |= writesGrants
+	}
+	if intoOpenIDs.MatchString(query) {
+		s |= renamesUsers
+	}
+	x.what.Store(query, s)
 	return s
 }
 

@@ -48,9 +48,15 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 	sorted := slices.SortedFunc(maps.Keys(keys), byGrantKey)
 	for part := range slices.Chunk(sorted, lookupMost) {
 		var users, templates []any
+		var asked []grantKey
 		for _, k := range part {
 			if gs[k] == nil {
 				gs[k] = &grantRow{Counters: hongyan.Counters{Baseline: hongyan.BaselineUnknown, Standing: hongyan.StandingUnknown, Kind: keys[k]}}
+				if s, ok := t.learned.grant(k); ok {
+					t.stored(gs[k], k, s)
+					continue
+				}
+				asked = append(asked, k)
 				if len(users) == 0 || users[len(users)-1] != k.user {
 					users = append(users, k.user)
 				}
@@ -70,27 +76,40 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 		if err != nil {
 			return err
 		}
+		for _, k := range asked {
+			if !gs[k].stored {
+				t.learned.isGrant(k, storedGrant{absent: true})
+			}
+		}
 	}
 	return nil
 }
 
 func (t *txn) scanGrant(r scanner, gs grants, keys map[grantKey]hongyan.TemplateKind) error {
 	var k grantKey
-	var row grantRow
-	var exact, standing, folded int64
-	err := r.Scan(&k.user, &k.template, &exact, &standing, &row.Available, &row.Taken, &row.Voided, &row.zeroAt, &folded)
+	var s storedGrant
+	err := r.Scan(&k.user, &k.template, &s.exact, &s.standing, &s.available, &s.taken, &s.voided, &s.zeroAt, &s.folded)
 	g := gs[k]
 	if _, asked := keys[k]; err != nil || !asked || g.stored {
 		return err
 	}
-	row.stored, row.Kind = true, g.Kind
-	row.Standing, row.Baseline = word(standingWords, standing), hongyan.BaselineUnknown
-	if exact == 1 {
+	t.learned.isGrant(k, s)
+	t.stored(g, k, s)
+	return nil
+}
+
+// stored makes g what its row says, less what is pledged since.
+func (t *txn) stored(g *grantRow, k grantKey, s storedGrant) {
+	if s.absent {
+		return
+	}
+	row := grantRow{Counters: hongyan.Counters{Kind: g.Kind, Standing: word(standingWords, s.standing), Baseline: hongyan.BaselineUnknown,
+		Available: s.available, Taken: s.taken, Voided: s.voided}, zeroAt: s.zeroAt, stored: true}
+	if s.exact == 1 {
 		row.Baseline = hongyan.BaselineExact
 	}
-	row.Take(t.l.pledges.of(k, folded))
+	row.Take(t.l.pledges.of(k, s.folded))
 	*g = row
-	return nil
 }
 
 var (
@@ -115,9 +134,11 @@ func (t *txn) flush(gs grants) error {
 		if g.Baseline == hongyan.BaselineExact {
 			exact = 1
 		}
-		row := []any{k.user, k.template, exact, code(standingWords, g.Standing), g.Available, g.Taken, g.Voided, g.zeroAt, t.now}
+		s := storedGrant{exact: exact, standing: code(standingWords, g.Standing), available: g.Available, taken: g.Taken, voided: g.Voided, zeroAt: g.zeroAt, folded: t.l.seqs.last()}
+		t.learned.isGrant(k, s)
+		row := []any{k.user, k.template, s.exact, s.standing, s.available, s.taken, s.voided, s.zeroAt, t.now}
 		if t.l.d.alone {
-			row = append(row, t.l.seqs.last())
+			row = append(row, s.folded)
 			keys = append(keys, k)
 		}
 		if g.stored || t.l.d.alone {
@@ -139,7 +160,7 @@ func (t *txn) flush(gs grants) error {
 	if len(keys) > 0 {
 		t.after = append(t.after, func() { t.l.pledges.done(keys) })
 	}
-	return t.insertRows(`/* ledger.flush */ INSERT INTO grants`, columns, stored, t.l.d.upsert([]string{"user_no", "template_no"}, set))
+	return t.insertRows(`/* ledger.flush */ `+told+`INSERT INTO grants`, columns, stored, t.l.d.upsert([]string{"user_no", "template_no"}, set))
 }
 
 // entry is one change of a grant's history.

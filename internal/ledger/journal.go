@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/hongyan-push/hongyan"
@@ -39,7 +37,7 @@ type journaled struct {
 const journalMost = 512
 
 // pastJournal, in a statement, says that it does not ask for messages in the journal: those that
-// wait are never there.
+// wait are never there, and those whose keys are at hand have been looked for.
 const pastJournal = "/* past the journal */ "
 
 var journalColumns = append(slices.Clone(messageInsert), column{"class", kindText}, column{"errcode", kindInt}, column{"msgid", kindInt}, column{"ended_at", kindInt})
@@ -122,6 +120,9 @@ func (x *journaling) accept(a accepted, attempt, need int64) bool {
 	return true
 }
 
+// has reports whether a message is in the journal.
+func (x *journaling) has(seq int64) bool { return x != nil && !x.home && x.j.by[seq] != nil }
+
 // rows is what the journal has as the transaction stands.
 func (x *journaling) rows() []*journaled {
 	if x == nil {
@@ -140,10 +141,9 @@ func (x *journaling) rows() []*journaled {
 	return append(all, x.fresh...)
 }
 
-// bringHome writes the journal's messages into their table, before a statement that asks for
-// such.
-func (t *txn) bringHome(query string) error {
-	if x := t.journaling; x == nil || len(x.fresh) == 0 && (x.home || len(x.j.rows) == 0) || !t.l.texts.aboutMessages(query) {
+// bringHome writes the journal's messages into their table.
+func (t *txn) bringHome() error {
+	if x := t.journaling; len(x.fresh) == 0 && (x.home || len(x.j.rows) == 0) {
 		return nil
 	}
 	return t.empty(t.journaling.rows(), nil)
@@ -157,7 +157,7 @@ func (t *txn) leaveJournal() error {
 		return nil
 	}
 	x.off = true
-	return t.empty(x.rows(), nil)
+	return t.bringHome()
 }
 
 // empty empties the journal but for what stays, which the transaction writes anew.
@@ -237,7 +237,7 @@ func (j *journal) add(m *journaled) {
 
 // settle brings home what is in the journal, for a reader that asks for messages.
 func (l *Ledger) settle(ctx context.Context, query string) error {
-	if !l.journal.some.Load() || !l.texts.aboutMessages(query) {
+	if !l.journal.some.Load() || l.texts.touches(query)&asksMessages == 0 {
 		return nil
 	}
 	unavailable := hongyan.Errorf(hongyan.CodeStorageUnavailable, "The newest messages could not be written into their table, so nothing that asks for messages is answered. See the log for what is wrong with the disk.")
@@ -249,7 +249,7 @@ func (l *Ledger) settle(ctx context.Context, query string) error {
 	if !l.journal.some.Load() {
 		return nil
 	}
-	if err := l.once(context.WithoutCancel(ctx), "bring messages home", func(t *txn) error { return t.empty(t.journaling.rows(), nil) }); err != nil {
+	if err := l.once(context.WithoutCancel(ctx), "bring messages home", (*txn).bringHome); err != nil {
 		l.log.ErrorContext(ctx, "messages not readable", "err", err)
 		return fmt.Errorf("%w: %w", err, unavailable)
 	}
@@ -296,18 +296,6 @@ func (l *Ledger) readJournal(ctx context.Context) error {
 }
 
 var errJournal = errors.New("the database's journal is damaged; restore it from a backup")
-
-// aboutMessages reports whether a statement asks for messages that may be in the journal.
-func (x *texts) aboutMessages(query string) bool {
-	if about, ok := x.about.Load(query); ok {
-		return about.(bool)
-	}
-	about := namesMessages.MatchString(query) && !strings.Contains(query, pastJournal)
-	x.about.Store(query, about)
-	return about
-}
-
-var namesMessages = regexp.MustCompile(`\bmessages\b`)
 
 // A row of the table journal is a version, how many messages, their columns, how many results,
 // and those. A column is its kind and its value. A change of journalColumns is a new version, and

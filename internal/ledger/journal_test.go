@@ -63,20 +63,30 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// TestJournalStatements: what asks for messages is told from what does not.
-func TestJournalStatements(t *testing.T) {
+// TestTouches: what a statement has to do with the journal and with what is known is read
+// from its text.
+func TestTouches(t *testing.T) {
 	t.Parallel()
 	x := &texts{d: sqliteDialect()}
-	for q, want := range map[string]bool{
-		`/* ledger.Message */ SELECT id FROM messages WHERE seq = ?`:               true,
-		`/* ledger.x */ DELETE FROM messages`:                                      true,
-		`/* ledger.head */ ` + pastJournal + `SELECT seq FROM messages`:            false,
-		`/* ledger.foldMark */ SELECT value FROM meta WHERE name = 'user_message'`: false,
-		`/* ledger.byUser */ SELECT id FROM user_messages`:                         false,
-		`/* ledger.Messages */ SELECT no FROM users`:                               false,
+	for q, want := range map[string]touches{
+		`/* ledger.Message */ SELECT id FROM messages WHERE seq = ?`:                                 asksMessages,
+		`/* ledger.x */ DELETE FROM messages`:                                                        asksMessages,
+		`/* ledger.head */ ` + pastJournal + `SELECT seq FROM messages`:                              0,
+		`/* ledger.foldMark */ SELECT value FROM meta WHERE name = 'user_messages'`:                  0,
+		`/* ledger.byUser */ SELECT id FROM user_messages`:                                           0,
+		`/* ledger.Messages */ SELECT no FROM users`:                                                 0,
+		`/* ledger.x */ INSERT INTO grants (user_no) SELECT user_no FROM messages`:                   asksMessages | writesGrants,
+		`/* ledger.flush */ ` + told + `INSERT INTO grants (user_no)`:                                0,
+		`/* ledger.x */ UPDATE grants SET taken = 1`:                                                 writesGrants,
+		`/* ledger.x */ DELETE FROM grants WHERE user_no = ?`:                                        writesGrants,
+		`/* ledger.addEntry */ INSERT INTO grant_entries (user_no)`:                                  0,
+		`/* ledger.forget */ UPDATE users SET openid = ?, unionid = ''`:                              renamesUsers,
+		"/* ledger.x */ UPDATE users SET unionid = '',\n a = 1, openid = ? WHERE no = ?":             renamesUsers,
+		`/* ledger.x */ DELETE FROM users WHERE no = ?`:                                              renamesUsers,
+		`/* ledger.ReplaceSessionKey */ UPDATE users SET session_key = ? WHERE a = ? AND openid = ?`: 0,
 	} {
-		if got := x.aboutMessages(q); got != want {
-			t.Errorf("%s: %v", q, got)
+		if got := x.touches(q); got != want {
+			t.Errorf("%s: %b, want %b", q, got, want)
 		}
 	}
 }

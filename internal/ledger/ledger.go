@@ -109,6 +109,7 @@ type Ledger struct {
 	past    pastFigures
 	pulse   pulse
 	journal journal
+	known   known
 	reaches reachCounts
 	// sweeping is held by the one sweep there is.
 	sweeping sync.Mutex

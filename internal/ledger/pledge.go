@@ -171,7 +171,8 @@ func (t *txn) foldPledges(keys []grantKey) error {
 			continue
 		}
 		folded = append(folded, k)
-		if _, err := t.exec(`/* ledger.foldPledges */ UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
+		t.learned.changed(k)
+		if _, err := t.exec(`/* ledger.foldPledges */ `+told+`UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
 			p.n, p.n, p.seq, t.now, k.user, k.template); err != nil {
 			return err
 		}

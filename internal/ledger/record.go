@@ -172,6 +172,11 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 			journaled = append(journaled, r)
 			continue
 		}
+		if t.journaling.has(a.seq) {
+			if err := t.bringHome(); err != nil {
+				return nil, err
+			}
+		}
 		plain = append(plain, r)
 		rows = append(rows, []any{a.seq, r.job.attempt, need, a.msgid, a.started, a.ended})
 	}

@@ -44,7 +44,7 @@ func sqliteDialect() *dialect {
 func acceptedRow(owner int64, rows [][]any) (string, []any) {
 	r := rows[0]
 	seq, attempt, need, msgid, started, ended := r[0], r[1], r[2], r[3], r[4], r[5]
-	return `/* ledger.recordAccepted */ UPDATE messages SET state = 5, reason = '', class = 'ok', errcode = 0, errmsg = NULL, msgid = NULLIF(?, 0), started_at = ?, ended_at = ?, updated_at = ?
+	return `/* ledger.recordAccepted */ ` + pastJournal + `UPDATE messages SET state = 5, reason = '', class = 'ok', errcode = 0, errmsg = NULL, msgid = NULLIF(?, 0), started_at = ?, ended_at = ?, updated_at = ?
 		WHERE seq = ? AND state + 0 = 4 AND owner = ? AND attempt = ? AND reserved >= ?`, []any{msgid, started, ended, ended, seq, owner, attempt, need}
 }
 

@@ -225,6 +225,7 @@ func (b *submitBatch) insertUsers(items ...*submitItem) error {
 		k := userKey{it.app.no, it.message.To}
 		if b.fresh[k] {
 			delete(b.fresh, k)
+			b.t.learned.isUser(k, b.users[k])
 			rows = append(rows, []any{b.users[k], k.app, string(k.openid), b.t.now})
 		}
 	}

@@ -40,13 +40,27 @@ type txn struct {
 	topics topics // what it changes, for readers that want to know
 	// journaling is shared by those that share the transaction; nil where there is none.
 	journaling *journaling
+	learned    *learned
 }
 
 func (t *txn) exec(query string, args ...any) (int64, error) {
-	if err := t.bringHome(query); err != nil {
+	if err := t.before(query); err != nil {
 		return 0, err
 	}
 	return t.s.exec(t.ctx, query, args...)
+}
+
+// before makes what is kept beside the tables agree with a statement that is about to run.
+func (t *txn) before(query string) error {
+	if t.learned == nil {
+		return nil
+	}
+	s := t.l.texts.touches(query)
+	t.learned.before(s)
+	if s&asksMessages == 0 {
+		return nil
+	}
+	return t.bringHome()
 }
 
 // row reads one row; sql.ErrNoRows if there is none.
@@ -67,7 +81,7 @@ func (t *txn) row(query string, args []any, into ...any) error {
 
 // rows calls scan once a row.
 func (t *txn) rows(query string, args []any, scan func(scanner) error) error {
-	if err := t.bringHome(query); err != nil {
+	if err := t.before(query); err != nil {
 		return err
 	}
 	return t.s.rows(t.ctx, query, args, scan)
@@ -246,10 +260,10 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 		sound = l.d.alone
 		return fmt.Errorf("%s: %w: %w", what, errBegin, err)
 	}
-	now, journaling := ms(l.Now()), l.journaling()
+	now, journaling, learned := ms(l.Now()), l.journaling(), l.learned()
 	ts := make([]*txn, 0, len(fs))
 	for _, f := range fs {
-		t := &txn{ctx: ctx, l: l, s: s, now: now, journaling: journaling}
+		t := &txn{ctx: ctx, l: l, s: s, now: now, journaling: journaling, learned: learned}
 		ts = append(ts, t)
 		if err = f(t); err == nil {
 			err = t.publish()
@@ -283,6 +297,7 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	journaling.committed()
+	learned.committed()
 	for _, t := range ts {
 		for _, f := range t.after {
 			f()
@@ -350,6 +365,7 @@ func (t *txn) rollbackTo(m mark) error {
 		return err
 	}
 	t.undoTo(m)
+	t.learned.forgetOwn()
 	return t.release()
 }
 

@@ -44,7 +44,9 @@ func (t *txn) users(appNo int64, openids []hongyan.OpenID) (map[hongyan.OpenID]i
 		}
 		if t.l.d.alone {
 			for _, r := range rows {
-				found[hongyan.OpenID(r[2].(string))] = r[0].(int64)
+				o, no := hongyan.OpenID(r[2].(string)), r[0].(int64)
+				found[o] = no
+				t.learned.isUser(userKey{appNo, o}, no)
 			}
 			return found, nil
 		}
@@ -53,6 +55,11 @@ func (t *txn) users(appNo int64, openids []hongyan.OpenID) (map[hongyan.OpenID]i
 
 // findUsers looks for the rows of openids; suffix orders and locks them.
 func (t *txn) findUsers(appNo int64, openids []hongyan.OpenID, found map[hongyan.OpenID]int64, suffix string) error {
+	if suffix == "" {
+		if openids = t.findKnown(appNo, openids, found); len(openids) == 0 {
+			return nil
+		}
+	}
 	vs := make([]any, len(openids))
 	for i, o := range openids {
 		vs[i] = string(o)
@@ -63,6 +70,7 @@ func (t *txn) findUsers(appNo int64, openids []hongyan.OpenID, found map[hongyan
 		var no int64
 		err := r.Scan(&o, &no)
 		found[o] = no
+		t.learned.isUser(userKey{appNo, o}, no)
 		return err
 	})
 }

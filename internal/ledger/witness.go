@@ -67,6 +67,7 @@ func (t *txn) ensureGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) er
 			continue
 		}
 		absent[k] = kind
+		t.learned.changed(k)
 		row := []any{k.user, k.template, int64(0), code(standingWords, hongyan.StandingUnknown), int64(0), int64(0), int64(0), int64(0), t.now}
 		if t.l.d.alone {
 			row = append(row, t.l.seqs.last())
@@ -79,7 +80,7 @@ func (t *txn) ensureGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) er
 	slices.SortFunc(rows, func(x, y []any) int {
 		return cmp.Or(cmp.Compare(x[0].(int64), y[0].(int64)), cmp.Compare(x[1].(int64), y[1].(int64)))
 	})
-	if err := t.insertRows(`/* ledger.ensureGrants */ INSERT INTO grants`, columns, rows, ` ON CONFLICT (user_no, template_no) DO NOTHING`); err != nil {
+	if err := t.insertRows(`/* ledger.ensureGrants */ `+told+`INSERT INTO grants`, columns, rows, ` ON CONFLICT (user_no, template_no) DO NOTHING`); err != nil {
 		return err
 	}
 	if t.l.d.alone {
