@@ -15,18 +15,26 @@ type committer[T any] struct {
 	// What the batch is take says, the same at each call: the later it is asked, the more
 	// have come.
 	apply func(ctx context.Context, take func() []T) (left []T)
-	// ready, if set, is how many at the head of the queue need wait for nothing. The others
-	// are asked about again after a nudge, or after lingerTime.
-	ready func(queue []waiting[T]) int
+	// ready, if set, is how many at the head of the queue need wait for nothing, or for nothing more
+	// in a transaction that goes anyway. The others are asked about again after a nudge, or after
+	// lingerTime.
+	ready func(queue []waiting[T], going bool) int
+	// body is what a batch does in somebody else's transaction, and follow what follows its commit.
+	body   func(t *txn, batch []T) error
+	follow func(batch []T)
 
 	mu     sync.Mutex
 	queue  []waiting[T]
 	under  []waiting[T] // the batch under way
 	again  []waiting[T] // those that could not be written yet
+	busy   bool         // a batch is under way, or in somebody else's transaction
+	shy    bool         // somebody else's transaction failed: the next batch goes by itself
 	closed bool
 	wake   chan struct{}
 	// oldest is when the oldest item that is not on disk was handed in, unix ns; 0 when idle.
 	oldest atomic.Int64
+	length atomic.Int64 // of the queue
+	added  atomic.Int64 // when the newest item was handed in, unix ns
 }
 
 type waiting[T any] struct {
@@ -59,7 +67,9 @@ func (c *committer[T]) add(v T) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.queue = append(c.queue, waiting[T]{v, time.Now().UnixNano()})
+	now := time.Now().UnixNano()
+	c.queue = append(c.queue, waiting[T]{v, now})
+	c.added.Store(now)
 	c.mark()
 	c.mu.Unlock()
 	c.nudge()
@@ -91,6 +101,7 @@ func (c *committer[T]) mark() {
 		}
 	}
 	c.oldest.Store(oldest)
+	c.length.Store(int64(len(c.queue)))
 }
 
 // take makes the next items the batch under way: those of an earlier failure, or new ones.
@@ -103,7 +114,7 @@ func (c *committer[T]) take(again bool) []T {
 	}
 	n := min(len(*from), c.max)
 	if !again && c.ready != nil {
-		n = c.ready((*from)[:n])
+		n = c.ready((*from)[:n], true)
 	}
 	c.under, *from = (*from)[:n:n], (*from)[n:]
 	if len(*from) == 0 {
@@ -120,6 +131,9 @@ func (c *committer[T]) take(again bool) []T {
 // commit applies the batch under way and keeps what could not be written. New items go on
 // meanwhile, so that one bad row holds up nobody but itself.
 func (c *committer[T]) commit(ctx context.Context, again bool) (all bool) {
+	if !c.begin() {
+		return true // whoever has them nudges
+	}
 	take := sync.OnceValue(func() []T { return c.take(again) })
 	left := c.apply(context.WithoutCancel(ctx), take)
 	c.mu.Lock()
@@ -132,9 +146,50 @@ func (c *committer[T]) commit(ctx context.Context, again bool) (all bool) {
 			kept++
 		}
 	}
-	c.under = nil
+	c.under, c.busy = nil, false
 	c.mark()
 	return len(left) == 0
+}
+
+func (c *committer[T]) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.busy
+	c.busy, c.shy = true, false
+	return !was
+}
+
+// lend lets what waits go with somebody else's transaction: a commit less. If that fails, the
+// items are where they were. nil: nothing waits, or is about to go by itself.
+func (c *committer[T]) lend(r rank) *turn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy || c.shy || len(c.queue) == 0 || len(c.again) > 0 {
+		return nil
+	}
+	c.busy = true
+	var batch []T
+	return &turn{rank: r, lent: true,
+		f: func(t *txn) error {
+			batch = c.take(false)
+			if len(batch) == 0 {
+				return nil
+			}
+			return c.body(t, batch)
+		},
+		end: func(err error) {
+			if err == nil && c.follow != nil {
+				c.follow(batch)
+			}
+			c.mu.Lock()
+			if err != nil {
+				c.queue, c.shy = append(c.under, c.queue...), true
+			}
+			c.under, c.busy = nil, false
+			c.mark()
+			c.mu.Unlock()
+			c.nudge()
+		}}
 }
 
 // run commits until ctx ends and nothing is waiting any more. It answers how many items
@@ -192,9 +247,12 @@ func (c *committer[T]) run(ctx context.Context) int {
 func (c *committer[T]) pending() (fresh, held, failed int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.busy {
+		return 0, 0, 0
+	}
 	fresh = len(c.queue)
 	if c.ready != nil && fresh > 0 {
-		fresh = c.ready(c.queue)
+		fresh = c.ready(c.queue, false)
 	}
 	return fresh, len(c.queue) - fresh, len(c.again)
 }
@@ -204,6 +262,9 @@ func (c *committer[T]) close(must bool) (left int, closed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	left = len(c.queue) + len(c.again)
+	if c.busy && !must {
+		return left, false
+	}
 	c.closed = left == 0 || must
 	return left, c.closed
 }

@@ -85,7 +85,7 @@ func TestCommitter(t *testing.T) {
 				}
 				return nil
 			})
-			c.ready = func(queue []waiting[*int]) int {
+			c.ready = func(queue []waiting[*int], _ bool) int {
 				mu.Lock()
 				defer mu.Unlock()
 				n := max(0, min(len(queue), int(room.Load())-len(done)))
@@ -133,4 +133,60 @@ func TestCommitter(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestCommitterLends: what goes with somebody else's transaction is done with once that is
+// committed; if it fails, all of it is where it was, and goes by itself.
+func TestCommitterLends(t *testing.T) {
+	t.Parallel()
+	var applied, followed []string
+	texts := func(batch []*string) (out []string) {
+		for _, s := range batch {
+			out = append(out, *s)
+		}
+		return out
+	}
+	c := newCommitter(2, func(_ context.Context, take func() []*string) []*string {
+		applied = append(applied, texts(take())...)
+		return nil
+	})
+	c.body = func(_ *txn, batch []*string) error {
+		if slices.Contains(texts(batch), "bad") {
+			return errBegin
+		}
+		return nil
+	}
+	c.follow = func(batch []*string) { followed = append(followed, texts(batch)...) }
+	add := func(list ...string) {
+		for _, s := range list {
+			c.add(&s)
+		}
+	}
+	if c.lend(rankResults) != nil {
+		t.Error("lent nothing")
+	}
+	add("a", "b", "c")
+	x := c.lend(rankResults)
+	if c.lend(rankResults) != nil || !c.commit(t.Context(), false) || len(applied) > 0 {
+		t.Error("lent and committed at once")
+	}
+	x.end(x.f(nil))
+	if !slices.Equal(followed, []string{"a", "b"}) || c.length.Load() != 1 || c.waiting() == 0 {
+		t.Errorf("%v followed, %d wait", followed, c.length.Load())
+	}
+	add("bad", "d")
+	x = c.lend(rankResults)
+	if err := x.f(nil); err == nil {
+		t.Error("the bad one went")
+	} else {
+		x.end(err)
+	}
+	if c.lend(rankResults) != nil {
+		t.Error("lent again what failed")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if left := c.run(ctx); left != 0 || !slices.Equal(applied, []string{"c", "bad", "d"}) || len(followed) != 2 {
+		t.Errorf("applied %v, followed %v, left %d", applied, followed, left)
+	}
 }

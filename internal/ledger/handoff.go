@@ -3,6 +3,7 @@ package ledger
 import (
 	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,7 +75,7 @@ const (
 
 // ready is how many of the waiting submits find their place among the senders, or have
 // waited long enough for one. The others stay behind, in the order they came.
-func (l *Ledger) ready(queue []waiting[*submitOp]) int {
+func (l *Ledger) ready(queue []waiting[*submitOp], _ bool) int {
 	if l.lane.Places == nil {
 		return len(queue)
 	}
@@ -100,6 +101,23 @@ func (l *Ledger) ready(queue []waiting[*submitOp]) int {
 	}
 	return len(queue)
 }
+
+// resultsReady is how many of the results need not wait. Hardly anybody waits for them: where one
+// process writes, they go with the submits that come in all the time, which saves a commit.
+func (l *Ledger) resultsReady(queue []waiting[*result], going bool) int {
+	now := time.Now().UnixNano()
+	lone := !l.d.alone || l.submits.added.Load() < now-int64(lingerTime)
+	if going || lone || len(queue) == 0 || len(queue) >= resultsMost || queue[0].since < now-int64(lingerTime) {
+		return len(queue)
+	}
+	if slices.ContainsFunc(queue, func(w waiting[*result]) bool { return w.v.job.done != nil }) { // somebody does
+		return len(queue)
+	}
+	return 0
+}
+
+// resultsMost results wait for nothing: places are dear.
+const resultsMost = 64
 
 // places is how many more of the app's messages the senders would take, many if a wait for
 // them would be in vain.

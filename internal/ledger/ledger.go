@@ -147,9 +147,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	l := &Ledger{cfg: cfg, log: cfg.Logger, d: d, texts: &texts{d: d}, key: cfg.MasterKey, unlock: unlock, owner: newOwner(), source: source, over: make(chan struct{})}
 	l.entropy = &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
 	l.turns.waiting = func() int {
-		submits, _, _ := l.submits.pending()
-		results, _, _ := l.results.pending()
-		return submits + results
+		return int(l.submits.length.Load() + l.results.length.Load())
 	}
 	l.clock.init(cfg, d)
 	l.reaches.init()
@@ -157,7 +155,11 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	l.wake.init()
 	l.submits = newCommitter(maxSubmitBatch, l.commitSubmits)
 	l.submits.ready = l.ready
+	l.submits.body = func(t *txn, ops []*submitOp) error { return newSubmitBatch(t, l.name(ops)).run(false) }
+	l.submits.follow = tellSubmits
 	l.results = newCommitter(maxResultBatch, l.commitResults)
+	l.results.body = (*txn).results
+	l.results.ready = l.resultsReady
 	l.delivered = newCommitter(maxResultBatch, l.commitDeliveries)
 	l.pushes = newCommitter(maxSubmitBatch, l.commitPushes)
 	l.pushed = make(chan struct{}, 1)

@@ -75,14 +75,15 @@ func (l *Ledger) commitResults(ctx context.Context, take func() []*result) (left
 }
 
 func (l *Ledger) writeResults(ctx context.Context, take func() []*result) error {
-	return l.together(ctx, rankResults, "record attempts", func(t *txn) error {
-		batch := take()
-		if err := t.writeResults(batch); err != nil {
-			return err
-		}
-		t.settle(batch)
-		return nil
-	})
+	return l.together(ctx, rankResults, "record attempts", func(t *txn) error { return t.results(take()) })
+}
+
+func (t *txn) results(batch []*result) error {
+	if err := t.writeResults(batch); err != nil {
+		return err
+	}
+	t.settle(batch)
+	return nil
 }
 
 func (t *txn) writeResults(batch []*result) error {

@@ -131,17 +131,7 @@ func errNotStored() error {
 // commitSubmits writes a batch of submits in one transaction. If the transaction fails,
 // each goes through one of its own, so that one bad row fails alone.
 func (l *Ledger) commitSubmits(ctx context.Context, take func() []*submitOp) []*submitOp {
-	named := sync.OnceValue(func() []*submitOp {
-		ops := take()
-		// Never older than what the index by user has seen, or its list would miss it.
-		now := max(ms(l.Now()), l.folded.Load()+1)
-		for _, op := range ops {
-			for _, it := range op.items {
-				it.id = l.newID(now)
-			}
-		}
-		return ops
-	})
+	named := sync.OnceValue(func() []*submitOp { return l.name(take()) })
 	err := l.commitOps(ctx, named)
 	ops := named()
 	if err != nil {
@@ -163,10 +153,26 @@ func (l *Ledger) commitSubmits(ctx context.Context, take func() []*submitOp) []*
 			}
 		}
 	}
+	tellSubmits(ops)
+	return nil // a submit that failed was answered so, and is not tried again
+}
+
+// name gives the messages their ids.
+func (l *Ledger) name(ops []*submitOp) []*submitOp {
+	// Never older than what the index by user has seen, or its list would miss it.
+	now := max(ms(l.Now()), l.folded.Load()+1)
+	for _, op := range ops {
+		for _, it := range op.items {
+			it.id = l.newID(now)
+		}
+	}
+	return ops
+}
+
+func tellSubmits(ops []*submitOp) {
 	for _, op := range ops {
 		close(op.done)
 	}
-	return nil // a submit that failed was answered so, and is not tried again
 }
 
 // commitOps runs the transaction. A commit whose answer was lost may have happened: the

@@ -173,6 +173,8 @@ type turn struct {
 	f    func(*txn) error
 	err  error
 	done bool // with the writer's mutex held
+	lent bool // by a committer, which tries again by itself
+	end  func(error)
 }
 
 // rank is the order of those that share a transaction: results free places and grants that
@@ -210,6 +212,11 @@ func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn)
 	batch := l.turns.queue
 	l.turns.queue = nil
 	l.turns.mu.Unlock()
+	for _, x := range []*turn{l.results.lend(rankResults), l.submits.lend(rankSubmits)} {
+		if x != nil {
+			batch = append(batch, x)
+		}
+	}
 	slices.SortStableFunc(batch, func(x, y *turn) int { return int(x.rank - y.rank) })
 	fs := make([]func(*txn) error, len(batch))
 	for i, x := range batch {
@@ -218,6 +225,10 @@ func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn)
 	err := l.once(context.WithoutCancel(ctx), "write", fs...)
 	for _, x := range batch {
 		x.done, x.err = true, err
+		if x.lent {
+			x.end(err)
+			continue
+		}
 		if err != nil && len(batch) > 1 && !errors.Is(err, errBegin) {
 			x.err = l.once(context.WithoutCancel(ctx), x.what, x.f)
 		}
