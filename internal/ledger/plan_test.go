@@ -72,6 +72,7 @@ func mayScan(query, step string) bool {
 		"retainDeliveries", "dropReaders", "Webhooks", "CreateWebhook", // tables of a few rows too
 		"retainEvents", "EventsFrom", // from one end, up to a limit
 		"endLinks",     // one-time links of a day
+		"readJournal",  // once at a start, some hundred messages
 		"overviewApps", // an app's rows by its number
 		"otherPlace",   // from one end, one row
 		"recount",      // once a minute, over the index of what waits

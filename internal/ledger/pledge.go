@@ -162,19 +162,26 @@ func (l *Ledger) foldPledges(ctx context.Context) error {
 	return nil
 }
 
-// foldPledges writes what is pledged of these grants into their rows.
+// foldPledges writes what is pledged of these grants into their rows, which then say so up to
+// now: those of a template of which as many are pledged, mostly one, in one statement.
 func (t *txn) foldPledges(keys []grantKey) error {
+	type alike struct{ template, n int64 }
+	users := make(map[alike][]any)
 	var folded []grantKey
-	for _, k := range keys {
-		p := t.l.pledges.get(k)
-		if p.n == 0 || slices.Contains(folded, k) {
-			continue
+	for _, k := range slices.Compact(slices.SortedFunc(slices.Values(keys), byGrantKey)) {
+		if p := t.l.pledges.get(k); p.n > 0 {
+			users[alike{k.template, p.n}] = append(users[alike{k.template, p.n}], k.user)
+			folded = append(folded, k)
+			t.learned.changed(k)
 		}
-		folded = append(folded, k)
-		t.learned.changed(k)
-		if _, err := t.exec(`/* ledger.foldPledges */ `+told+`UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE user_no = ? AND template_no = ?`,
-			p.n, p.n, p.seq, t.now, k.user, k.template); err != nil {
-			return err
+	}
+	for x, all := range users {
+		for part := range slices.Chunk(all, t.l.d.most) {
+			list, args := t.l.d.list(part, kindInt)
+			if _, err := t.exec(`/* ledger.foldPledges */ `+told+`UPDATE grants SET available = available - ?, taken = taken + ?, folded = ?, updated_at = ? WHERE template_no = ? AND user_no `+list,
+				append([]any{x.n, x.n, t.l.seqs.last(), t.now, x.template}, args...)...); err != nil {
+				return err
+			}
 		}
 	}
 	t.after = append(t.after, func() { t.l.pledges.done(folded) })
