@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/hongyan-push/hongyan"
 )
@@ -235,13 +236,16 @@ func (j *journal) add(m *journaled) {
 	j.rows, j.by[m.int(journalSeq)] = append(j.rows, m), m
 }
 
+// settleTime is how long results may wait for the disk before readers are told, rather than wait too.
+const settleTime = 5 * time.Second
+
 // settle brings home what is in the journal, for a reader that asks for messages.
 func (l *Ledger) settle(ctx context.Context, query string) error {
 	if !l.journal.some.Load() || l.texts.touches(query)&asksMessages == 0 {
 		return nil
 	}
 	unavailable := hongyan.Errorf(hongyan.CodeStorageUnavailable, "The newest messages could not be written into their table, so nothing that asks for messages is answered. See the log for what is wrong with the disk.")
-	if l.Stalled() {
+	if l.results.waiting() > settleTime {
 		return unavailable // at once, rather than each in its turn
 	}
 	l.turns.writer.Lock()
