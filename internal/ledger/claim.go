@@ -74,7 +74,7 @@ type claimBatch struct {
 	app  *appEntry
 	req  ClaimRequest
 	jobs []*Job
-	// special are rows whose claim touches a grant. Grants are locked before messages, so
+	// special are rows whose claim concerns a grant. Grants are locked before messages, so
 	// they have a transaction of their own.
 	special []*row
 }

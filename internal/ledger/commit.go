@@ -151,6 +151,7 @@ func (c *committer[T]) commit(ctx context.Context, again bool) (all bool) {
 	return len(left) == 0
 }
 
+// begin is false while the items are in somebody else's transaction.
 func (c *committer[T]) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +170,7 @@ func (c *committer[T]) lend(r rank) *turn {
 	}
 	c.busy = true
 	var batch []T
-	return &turn{rank: r, lent: true,
+	return &turn{rank: r,
 		f: func(t *txn) error {
 			batch = c.take(false)
 			if len(batch) == 0 {

@@ -142,7 +142,7 @@ func SQLiteFile(db string) string {
 type texts struct {
 	d    *dialect
 	m    sync.Map
-	what sync.Map // touches of a query
+	what sync.Map // concerns of a query
 }
 
 func (x *texts) of(query string) string {
@@ -154,11 +154,11 @@ func (x *texts) of(query string) string {
 	return s
 }
 
-// touches is what a statement has to do with what is kept beside the tables (journal.go, known.go).
-type touches int
+// concerns is what a statement has to do with what is kept beside the tables (journal.go, known.go).
+type concerns int
 
 const (
-	asksMessages touches = 1 << iota
+	asksMessages concerns = 1 << iota
 	writesGrants
 	renamesUsers
 )
@@ -169,9 +169,9 @@ var (
 	intoOpenIDs   = regexp.MustCompile(`(?s)\bUPDATE users SET (.*, )?openid\b|\bDELETE FROM users\b`)
 )
 
-func (x *texts) touches(query string) (s touches) {
+func (x *texts) concerns(query string) (s concerns) {
 	if was, ok := x.what.Load(query); ok {
-		return was.(touches)
+		return was.(concerns)
 	}
 	if namesMessages.MatchString(query) && !strings.Contains(query, pastJournal) {
 		s |= asksMessages

@@ -25,7 +25,7 @@ type grantRow struct {
 	dirty  bool
 }
 
-// grants are the rows a transaction touches. Reading locks them.
+// grants are the rows a transaction concerns. Reading locks them.
 type grants map[grantKey]*grantRow
 
 func byGrantKey(a, b grantKey) int {
@@ -53,7 +53,7 @@ func (t *txn) lockGrants(gs grants, keys map[grantKey]hongyan.TemplateKind) erro
 			if gs[k] == nil {
 				gs[k] = &grantRow{Counters: hongyan.Counters{Baseline: hongyan.BaselineUnknown, Standing: hongyan.StandingUnknown, Kind: keys[k]}}
 				if s, ok := t.learned.grant(k); ok {
-					t.stored(gs[k], k, s)
+					t.readAs(gs[k], k, s)
 					continue
 				}
 				asked = append(asked, k)
@@ -94,12 +94,12 @@ func (t *txn) scanGrant(r scanner, gs grants, keys map[grantKey]hongyan.Template
 		return err
 	}
 	t.learned.isGrant(k, s)
-	t.stored(g, k, s)
+	t.readAs(g, k, s)
 	return nil
 }
 
-// stored makes g what its row says, less what is pledged since.
-func (t *txn) stored(g *grantRow, k grantKey, s storedGrant) {
+// readAs makes g what its row says, less what is pledged since.
+func (t *txn) readAs(g *grantRow, k grantKey, s storedGrant) {
 	if s.absent {
 		return
 	}

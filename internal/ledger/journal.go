@@ -63,10 +63,10 @@ func placeOf(name string) int {
 
 func (m *journaled) int(place int) int64 { return m.row[place].(int64) }
 
-// accepted is what became of a journaled message.
-type accepted struct{ seq, msgid, started, ended int64 }
+// acceptance is what became of a journaled message.
+type acceptance struct{ seq, msgid, started, ended int64 }
 
-func (m *journaled) accept(a accepted) {
+func (m *journaled) accept(a acceptance) {
 	m.over = true
 	m.row[journalState], m.row[journalClass], m.row[journalErrcode] = int64(stAccepted), "ok", int64(0)
 	m.row[journalStarted], m.row[journalEnded], m.row[journalUpdated] = a.started, a.ended, a.ended
@@ -81,7 +81,7 @@ type journaling struct {
 	home  bool         // what was there before it has gone home
 	off   bool         // it writes no more of it
 	fresh []*journaled // its own messages
-	ends  map[int64]accepted
+	ends  map[int64]acceptance
 }
 
 // journaling is nil where the journal is not used.
@@ -103,7 +103,7 @@ func (x *journaling) add(row []any) bool {
 
 // accept takes over what became of a message in the journal; false: it is not there, or not as
 // the result takes it to be.
-func (x *journaling) accept(a accepted, attempt, need int64) bool {
+func (x *journaling) accept(a acceptance, attempt, need int64) bool {
 	if x == nil || x.off || x.home {
 		return false
 	}
@@ -115,7 +115,7 @@ func (x *journaling) accept(a accepted, attempt, need int64) bool {
 		return false
 	}
 	if x.ends == nil {
-		x.ends = make(map[int64]accepted)
+		x.ends = make(map[int64]acceptance)
 	}
 	x.ends[a.seq] = a
 	return true
@@ -241,12 +241,11 @@ const settleTime = 5 * time.Second
 
 // settle brings home what is in the journal, for a reader that asks for messages.
 func (l *Ledger) settle(ctx context.Context, query string) error {
-	if !l.journal.some.Load() || l.texts.touches(query)&asksMessages == 0 {
+	if !l.journal.some.Load() || l.texts.concerns(query)&asksMessages == 0 {
 		return nil
 	}
-	unavailable := hongyan.Errorf(hongyan.CodeStorageUnavailable, "The newest messages could not be written into their table, so nothing that asks for messages is answered. See the log for what is wrong with the disk.")
 	if l.results.waiting() > settleTime {
-		return unavailable // at once, rather than each in its turn
+		return unsettled() // at once, rather than each in its turn
 	}
 	l.turns.writer.Lock()
 	defer l.turns.writer.Unlock()
@@ -255,9 +254,13 @@ func (l *Ledger) settle(ctx context.Context, query string) error {
 	}
 	if err := l.once(context.WithoutCancel(ctx), "bring messages home", (*txn).bringHome); err != nil {
 		l.log.ErrorContext(ctx, "messages not readable", "err", err)
-		return fmt.Errorf("%w: %w", err, unavailable)
+		return fmt.Errorf("%w: %w", err, unsettled())
 	}
 	return nil
+}
+
+func unsettled() error {
+	return hongyan.Errorf(hongyan.CodeStorageUnavailable, "The newest messages could not be written into their table, so nothing that asks for messages is answered. See the log for what is wrong with the disk, and try again.")
 }
 
 // readJournal reads what is in the journal at a start; the first statement that asks for messages
@@ -313,7 +316,7 @@ const (
 	journalBytes
 )
 
-func encodeJournal(fresh []*journaled, ends []accepted) []byte {
+func encodeJournal(fresh []*journaled, ends []acceptance) []byte {
 	size := 64 + 40*len(ends)
 	for _, m := range fresh {
 		size += 200
@@ -350,7 +353,7 @@ func encodeJournal(fresh []*journaled, ends []accepted) []byte {
 	return b
 }
 
-func decodeJournal(body []byte) (fresh []*journaled, ends []accepted, err error) {
+func decodeJournal(body []byte) (fresh []*journaled, ends []acceptance, err error) {
 	d := journalReader{b: body}
 	if v := d.byte(); v != journalVersion {
 		return nil, nil, fmt.Errorf("version %d: %w", v, errJournal)
@@ -379,7 +382,7 @@ func decodeJournal(body []byte) (fresh []*journaled, ends []accepted, err error)
 		fresh = append(fresh, m)
 	}
 	for n := d.uvarint(); n > 0 && !d.bad; n-- {
-		ends = append(ends, accepted{d.varint(), d.varint(), d.varint(), d.varint()})
+		ends = append(ends, acceptance{d.varint(), d.varint(), d.varint(), d.varint()})
 	}
 	if d.bad || len(d.b) > 0 {
 		return nil, nil, errJournal
@@ -414,17 +417,17 @@ func (d *journalReader) take(n uint64) []byte {
 
 func (d *journalReader) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	d.skip(n)
+	d.advance(n)
 	return v
 }
 
 func (d *journalReader) varint() int64 {
 	v, n := binary.Varint(d.b)
-	d.skip(n)
+	d.advance(n)
 	return v
 }
 
-func (d *journalReader) skip(n int) {
+func (d *journalReader) advance(n int) {
 	if n <= 0 {
 		d.bad = true
 		return

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func journalSample() ([]*journaled, []accepted) {
+func journalSample() ([]*journaled, []acceptance) {
 	row := func(seq int64, msgid any, data string) []any {
 		r := make([]any, len(journalColumns))
 		for i, c := range journalColumns {
@@ -24,8 +24,8 @@ func journalSample() ([]*journaled, []accepted) {
 		return r
 	}
 	under, over := &journaled{row: row(7, nil, "")}, &journaled{row: row(math.MaxInt64, int64(1), "鸿雁\x00\xff")}
-	over.accept(accepted{math.MaxInt64, 4e18, -1, math.MinInt64})
-	return []*journaled{under, over}, []accepted{{1, 2, 3, 4}, {5, 0, -6, math.MaxInt64}}
+	over.accept(acceptance{math.MaxInt64, 4e18, -1, math.MinInt64})
+	return []*journaled{under, over}, []acceptance{{1, 2, 3, 4}, {5, 0, -6, math.MaxInt64}}
 }
 
 func TestJournalText(t *testing.T) {
@@ -63,12 +63,12 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// TestTouches: what a statement has to do with the journal and with what is known is read
+// TestConcerns: what a statement has to do with the journal and with what is known is read
 // from its text.
-func TestTouches(t *testing.T) {
+func TestConcerns(t *testing.T) {
 	t.Parallel()
 	x := &texts{d: sqliteDialect()}
-	for q, want := range map[string]touches{
+	for q, want := range map[string]concerns{
 		`/* ledger.Message */ SELECT id FROM messages WHERE seq = ?`:                                 asksMessages,
 		`/* ledger.x */ DELETE FROM messages`:                                                        asksMessages,
 		`/* ledger.head */ ` + pastJournal + `SELECT seq FROM messages`:                              0,
@@ -85,7 +85,7 @@ func TestTouches(t *testing.T) {
 		`/* ledger.x */ DELETE FROM users WHERE no = ?`:                                              renamesUsers,
 		`/* ledger.ReplaceSessionKey */ UPDATE users SET session_key = ? WHERE a = ? AND openid = ?`: 0,
 	} {
-		if got := x.touches(q); got != want {
+		if got := x.concerns(q); got != want {
 			t.Errorf("%s: %b, want %b", q, got, want)
 		}
 	}

@@ -82,7 +82,7 @@ func (x *learned) changed(k grantKey) {
 }
 
 // before forgets what a statement may change.
-func (x *learned) before(s touches) {
+func (x *learned) before(s concerns) {
 	if s&writesGrants != 0 {
 		x.known.grants = recent[grantKey, storedGrant]{}
 		clear(x.grants)

@@ -168,7 +168,7 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 		if needs {
 			need = 1
 		}
-		a := accepted{r.job.seq, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)}
+		a := acceptance{r.job.seq, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)}
 		if t.journaling.accept(a, r.job.attempt, need) {
 			journaled = append(journaled, r)
 			continue

@@ -55,7 +55,7 @@ func (t *txn) before(query string) error {
 	if t.learned == nil {
 		return nil
 	}
-	s := t.l.texts.touches(query)
+	s := t.l.texts.concerns(query)
 	t.learned.before(s)
 	if s&asksMessages == 0 {
 		return nil
@@ -173,8 +173,8 @@ type turn struct {
 	f    func(*txn) error
 	err  error
 	done bool // with the writer's mutex held
-	lent bool // by a committer, which tries again by itself
-	end  func(error)
+	// end, for one that a committer has lent, follows instead: it tries again by itself.
+	end func(error)
 }
 
 // rank is the order of those that share a transaction: results free places and grants that
@@ -225,7 +225,7 @@ func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn)
 	err := l.once(context.WithoutCancel(ctx), "write", fs...)
 	for _, x := range batch {
 		x.done, x.err = true, err
-		if x.lent {
+		if x.end != nil {
 			x.end(err)
 			continue
 		}

@@ -77,19 +77,29 @@ func testJournal(t *testing.T, open func(testing.TB) *Database) {
 			e.Exact("u0", OneTime, 1)
 			ids, jobs := send(e, 0, 3)
 			accept(e, jobs[ids[0]])
-			s := Submission("u1")
-			s.GrantReport = &hongyan.Report{ID: "r1", Choice: "accept"}
-			bad := Submission("u2", dedup("k"))
-			bad.OnNoGrant = hongyan.OnNoGrantFail
-			bad.GrantReport = &hongyan.Report{ID: "r2", Choice: "reject"}
-			if rs, err := e.Submit(ctx, []hongyan.Submission{s, bad}, ledger.SubmitOptions{Strict: true}); err != nil || rs[1].Err == nil {
-				e.TB.Errorf("%+v, %v; want it refused", rs, err)
-			}
+			e.Exact("u2", OneTime, 0)
+			e.Repeat("r2", "u9", OneTime, "accept", 0)
+			// The first is handed off, and written before the second's tap, which is known and asks for
+			// no messages; the third is refused.
+			e.Lane.Room(2)
+			subs := []hongyan.Submission{Submission("u8"), Submission("u9"), Submission("u2", onNoGrant(hongyan.OnNoGrantFail))}
+			subs[0].GrantReport = &hongyan.Report{ID: "r1", Choice: "accept"}
+			subs[1].GrantReport = &hongyan.Report{ID: "r2", Choice: "accept"}
+			rs, err := e.Submit(ctx, subs, ledger.SubmitOptions{Strict: true})
+			e.must(err)
+			wantCode(e.TB, rs[2].Err, hongyan.CodeNoGrant)
 			accept(e, jobs[ids[1]])
 			for i, want := range []hongyan.State{hongyan.StateAccepted, hongyan.StateAccepted, hongyan.StateSending} {
 				e.WantState(ids[i], want, "")
 			}
 			accept(e, jobs[ids[2]])
+			if jobs := e.Lane.Jobs(); len(jobs) != 0 || e.DB.Count(e.TB, "messages") != 3 {
+				e.TB.Errorf("%d jobs and %d messages; what was undone is there", len(jobs), e.DB.Count(e.TB, "messages"))
+			}
+			e.Lane.Room(0)
+			if m := e.Get(e.Send("u8").ID); m.To != "u8" { // whose row was undone too
+				e.TB.Errorf("sent to %q", m.To)
+			}
 		},
 		"a result that comes twice": func(e *Env) {
 			e.Exact("u0", OneTime, 1)
