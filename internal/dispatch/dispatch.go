@@ -115,11 +115,11 @@ func (d *Dispatcher) lane(id hongyan.AppID) *lane {
 
 // reserve gives the hand-off places among twice the senders; what is out there and not on
 // disk as settled counts, so a crash leaves at most that many uncertain.
-func (d *Dispatcher) reserve(id hongyan.AppID, want int) int {
+func (d *Dispatcher) reserve(id hongyan.AppID, want, ending int) int {
 	if d.stopping.Load() || d.cfg.Ledger.Stalled() {
 		return 0
 	}
-	return d.lane(id).reserve(want, 2*d.cfg.Senders)
+	return d.lane(id).reserve(want, 2*d.cfg.Senders+ending)
 }
 
 func (d *Dispatcher) release(id hongyan.AppID, n int) { d.lane(id).giveUp(n) }

@@ -46,7 +46,7 @@ func BenchmarkWay(b *testing.B) {
 	jobs := make(chan *ledger.Job, places)
 	var settled atomic.Int64
 	l.HandOffTo(ledger.Lane{
-		Reserve: func(_ hongyan.AppID, want int) int {
+		Reserve: func(_ hongyan.AppID, want, _ int) int {
 			n := min(int64(want), free.Load())
 			free.Add(-n)
 			return int(n)

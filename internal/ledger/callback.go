@@ -108,7 +108,7 @@ func (l *Ledger) commitPushes(ctx context.Context, take func() []*push) []*push 
 }
 
 func (l *Ledger) storePushes(ctx context.Context, take func() []*push) error {
-	return l.together(ctx, rankSubmits, "store callbacks", func(t *txn) error {
+	return l.together(ctx, rankPushes, "store callbacks", func(t *txn) error {
 		batch := take()
 		rows := make([][]any, len(batch))
 		for i, p := range batch {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,9 +20,11 @@ type committer[T any] struct {
 	// in a transaction that goes anyway. The others are asked about again after a nudge, or after
 	// lingerTime.
 	ready func(queue []waiting[T], going bool) int
-	// body is what a batch does in somebody else's transaction, and follow what follows its commit.
-	body   func(t *txn, batch []T) error
-	follow func(batch []T)
+	// body is what a batch does in somebody else's transaction, of items that may go there (nil: all
+	// may). follow is what follows its commit, failed what follows if there was none, or may not have been.
+	body           func(t *txn, batch []T) error
+	mayGo          func(v T) bool
+	follow, failed func(batch []T)
 
 	mu     sync.Mutex
 	queue  []waiting[T]
@@ -104,8 +107,9 @@ func (c *committer[T]) mark() {
 	c.length.Store(int64(len(c.queue)))
 }
 
-// take makes the next items the batch under way: those of an earlier failure, or new ones.
-func (c *committer[T]) take(again bool) []T {
+// take makes the next items the batch under way: those of an earlier failure, or new ones, as
+// far as they may go.
+func (c *committer[T]) take(again bool, mayGo func(T) bool) []T {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	from := &c.queue
@@ -115,6 +119,11 @@ func (c *committer[T]) take(again bool) []T {
 	n := min(len(*from), c.max)
 	if !again && c.ready != nil {
 		n = c.ready((*from)[:n], true)
+	}
+	if mayGo != nil {
+		if k := slices.IndexFunc((*from)[:n], func(w waiting[T]) bool { return !mayGo(w.v) }); k >= 0 {
+			n = k
+		}
 	}
 	c.under, *from = (*from)[:n:n], (*from)[n:]
 	if len(*from) == 0 {
@@ -134,7 +143,7 @@ func (c *committer[T]) commit(ctx context.Context, again bool) (all bool) {
 	if !c.begin() {
 		return true // whoever has them nudges
 	}
-	take := sync.OnceValue(func() []T { return c.take(again) })
+	take := sync.OnceValue(func() []T { return c.take(again, nil) })
 	left := c.apply(context.WithoutCancel(ctx), take)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,19 +177,27 @@ func (c *committer[T]) lend(r rank) *turn {
 	if c.busy || c.shy || len(c.queue) == 0 || len(c.again) > 0 {
 		return nil
 	}
+	if c.mayGo != nil && !c.mayGo(c.queue[0].v) {
+		return nil
+	}
 	c.busy = true
 	var batch []T
+	take := sync.OnceFunc(func() { batch = c.take(false, c.mayGo) }) // the transaction may run again
 	return &turn{rank: r,
 		f: func(t *txn) error {
-			batch = c.take(false)
+			take()
 			if len(batch) == 0 {
 				return nil
 			}
 			return c.body(t, batch)
 		},
 		end: func(err error) {
-			if err == nil && c.follow != nil {
-				c.follow(batch)
+			follow := c.follow
+			if err != nil {
+				follow = c.failed
+			}
+			if follow != nil {
+				follow(batch)
 			}
 			c.mu.Lock()
 			if err != nil {

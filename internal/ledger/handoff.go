@@ -13,7 +13,9 @@ import (
 // Lane takes rows that a submit committed as `sending` straight to the senders.
 type Lane struct {
 	// Reserve gives up to want places for the app's rows; what it gives is always free for Deliver.
-	Reserve func(app hongyan.AppID, want int) int
+	// It may give ending more than there are: of so many jobs the outcomes are about to be committed
+	// with the rows.
+	Reserve func(app hongyan.AppID, want, ending int) int
 	// Release gives places back that were not used.
 	Release func(app hongyan.AppID, n int)
 	// Deliver hands over rows for which places were reserved. It never blocks and never drops.
@@ -102,12 +104,17 @@ func (l *Ledger) ready(queue []waiting[*submitOp], _ bool) int {
 	return len(queue)
 }
 
-// resultsReady is how many of the results need not wait. Hardly anybody waits for them: where one
-// process writes, they go with the submits that come in all the time, which saves a commit.
+// resultsReady is how many of the results need not wait. Hardly anybody waits for them: they go
+// with the submits that come in all the time, which saves a commit.
 func (l *Ledger) resultsReady(queue []waiting[*result], going bool) int {
 	now := time.Now().UnixNano()
-	lone := !l.d.alone || l.submits.added.Load() < now-int64(lingerTime)
-	if going || lone || len(queue) == 0 || len(queue) >= resultsMost || queue[0].since < now-int64(lingerTime) {
+	lone := l.submits.added.Load() < now-int64(lingerTime)
+	patient := lingerTime
+	if !l.d.alone {
+		patient = lingerLong // their transactions take longer, and whoever is answered comes back
+		lone = lone && l.submits.oldest.Load() == 0
+	}
+	if going || lone || len(queue) == 0 || len(queue) >= resultsMost || queue[0].since < now-int64(patient) {
 		return len(queue)
 	}
 	if slices.ContainsFunc(queue, func(w waiting[*result]) bool { return w.v.job.done != nil }) { // somebody does
@@ -128,7 +135,7 @@ func (l *Ledger) places(a *appEntry) int {
 	if l.backlog.of(a.no).queued > 0 {
 		return 0 // those who wait go first
 	}
-	return l.lane.Places(a.app.AppID)
+	return l.lane.Places(a.app.AppID) + l.ending[a.app.AppID]
 }
 
 // batchApp is what a batch of submits knows of an app.
@@ -158,7 +165,7 @@ func (b *submitBatch) app(no int64) (*batchApp, error) {
 	if err != nil || waiting {
 		return x, err
 	}
-	x.places = b.l.lane.Reserve(a.app.AppID, b.count[no])
+	x.places = b.l.lane.Reserve(a.app.AppID, b.count[no], b.l.ending[a.app.AppID])
 	return x, nil
 }
 

@@ -102,6 +102,9 @@ type Ledger struct {
 	pushed   chan struct{}
 	applying sync.Mutex
 	lane     Lane
+	// ending are the jobs that end with the submits' transaction that runs, and have their places
+	// until then. Those who commit submits use it, nobody else; where one process writes, nobody.
+	ending map[hongyan.AppID]int
 	// busy has the users with a message handed out or claimed by this process and not yet settled.
 	busy    busySet
 	pledges pledges
@@ -158,7 +161,10 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	l.submits.body = func(t *txn, ops []*submitOp) error { return newSubmitBatch(t, l.name(ops)).run(false) }
 	l.submits.follow = tellSubmits
 	l.results = newCommitter(maxResultBatch, l.commitResults)
-	l.results.body = (*txn).results
+	l.results.body, l.results.failed = (*txn).lentResults, tryAgain
+	if !l.d.alone {
+		l.results.mayGo = l.isPlain
+	}
 	l.results.ready = l.resultsReady
 	l.delivered = newCommitter(maxResultBatch, l.commitDeliveries)
 	l.pushes = newCommitter(maxSubmitBatch, l.commitPushes)

@@ -118,7 +118,7 @@ func planLedger(t *testing.T) *Ledger {
 		}
 	}
 	settled := make(chan int, 8)
-	l.HandOffTo(Lane{Reserve: func(hongyan.AppID, int) int { return 0 }, Release: func(hongyan.AppID, int) {}, Settled: func(hongyan.AppID, int) { settled <- 1 }})
+	l.HandOffTo(Lane{Reserve: func(hongyan.AppID, int, int) int { return 0 }, Release: func(hongyan.AppID, int) {}, Settled: func(hongyan.AppID, int) { settled <- 1 }})
 	_, err = l.CreateApp(ctx, hongyan.App{AppID: "a"}, hongyan.AppSecret{}, nil)
 	must(err)
 	must(l.SaveTemplates(ctx, "a", []SyncedTemplate{{TemplateID: "t", Content: "{{thing1.DATA}}", Kind: hongyan.KindOneTime}}))

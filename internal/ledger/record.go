@@ -59,9 +59,7 @@ func (l *Ledger) commitResults(ctx context.Context, take func() []*result) (left
 		return nil
 	}
 	batch := take()
-	for _, r := range batch {
-		r.again = true
-	}
+	tryAgain(batch)
 	l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
 	if len(batch) == 1 || errors.Is(err, errBegin) {
 		return batch
@@ -78,11 +76,43 @@ func (l *Ledger) writeResults(ctx context.Context, take func() []*result) error 
 	return l.together(ctx, rankResults, "record attempts", func(t *txn) error { return t.results(take()) })
 }
 
+// tryAgain marks results that may be on disk although their transaction failed.
+func tryAgain(batch []*result) {
+	for _, r := range batch {
+		r.again = true
+	}
+}
+
+// isPlain reports whether a result is that WeChat took the message, for a grant it holds: on a
+// shared database to write it locks nothing that anybody else wants.
+func (l *Ledger) isPlain(r *result) bool {
+	return r.o.Class == hongyan.OutcomeOK && r.keep == 0 && (r.job.Message.Reserved > 0 || l.appByNo(r.job.app).kindOf(r.job.template) == hongyan.KindLongTerm)
+}
+
+// lentResults are results in the transaction of others.
+func (t *txn) lentResults(batch []*result) error {
+	if t.l.d.alone {
+		return t.results(batch)
+	}
+	left, err := t.recordAccepted(batch)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return errMoved
+	}
+	t.settle(batch, true)
+	return nil
+}
+
+// errMoved ends a transaction of others with results that have become more than plain.
+var errMoved = errors.New("some results go by themselves")
+
 func (t *txn) results(batch []*result) error {
 	if err := t.writeResults(batch); err != nil {
 		return err
 	}
-	t.settle(batch)
+	t.settle(batch, false)
 	return nil
 }
 
@@ -107,10 +137,10 @@ func (t *txn) writeResults(batch []*result) error {
 	return t.flush(gs)
 }
 
-// settle frees what the jobs took: their places and their users. Where one writer runs
-// transactions, a submit that follows in this very one may have the places already: rows
-// that take them become `sending` with the same commit that ends these.
-func (t *txn) settle(batch []*result) {
+// settle frees what the jobs took: their places and their users. A submit that follows in this
+// very transaction may have the places already: rows that take them become `sending` with the same
+// commit that ends these. lent: it is the submits' transaction, and others run beside it.
+func (t *txn) settle(batch []*result, lent bool) {
 	l := t.l
 	settled := make(map[hongyan.AppID]int)
 	jobs := make([]*Job, len(batch))
@@ -131,7 +161,11 @@ func (t *txn) settle(batch []*result) {
 		each(l.lane.Freed, 1)
 		t.undo = append(t.undo, func() { each(l.lane.Freed, -1) })
 	} else {
-		t.after = append(t.after, func() { each(l.lane.Freed, 1) })
+		if lent { // a claim beside it may be committed before
+			l.ending = settled
+			t.undo = append(t.undo, func() { l.ending = nil })
+		}
+		t.after = append(t.after, func() { l.ending = nil; each(l.lane.Freed, 1) })
 	}
 	t.after = append(t.after, func() {
 		l.busy.release(jobs...)

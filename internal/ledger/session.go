@@ -205,11 +205,14 @@ func (s *session) close() {
 	_ = s.conn.Close()
 }
 
-// sessions are the writers' connections: those that are free wait in the channel.
+// sessions are the writers' connections. The one that was used last goes first: its server
+// process has its plans and the tables' newest pages at hand.
 type sessions struct {
 	db   *sql.DB
 	d    *dialect
-	free chan *session // nil stands for one that is not connected
+	free chan struct{} // one for each that may be taken
+	mu   sync.Mutex
+	open []*session // those that are connected and free, the newest last
 }
 
 func newSessions(db *sql.DB, d *dialect) *sessions {
@@ -217,17 +220,29 @@ func newSessions(db *sql.DB, d *dialect) *sessions {
 	if d.alone {
 		n = 1
 	}
-	p := &sessions{db: db, d: d, free: make(chan *session, n)}
+	p := &sessions{db: db, d: d, free: make(chan struct{}, n)}
 	for range n {
-		p.free <- nil
+		p.free <- struct{}{}
 	}
 	return p
 }
 
+func (p *sessions) newest() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.open)
+	if n == 0 {
+		return nil
+	}
+	s := p.open[n-1]
+	p.open = p.open[:n-1]
+	return s
+}
+
 func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 	select {
-	case s := <-p.free:
-		if s != nil {
+	case <-p.free:
+		if s := p.newest(); s != nil {
 			return s, nil
 		}
 	case <-ctx.Done():
@@ -240,14 +255,14 @@ func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 		}
 	}
 	if err != nil {
-		p.free <- nil
+		p.free <- struct{}{}
 		return nil, err
 	}
 	s := &session{texts: x, conn: conn, prepare: p.d.prepare}
 	if p.d.alone {
 		if s.direct, err = newDirect(conn); err != nil {
 			_ = conn.Close()
-			p.free <- nil
+			p.free <- struct{}{}
 			return nil, err
 		}
 	}
@@ -260,17 +275,21 @@ func (p *sessions) put(s *session, sound bool) {
 		s.forget()                                           // SQLite does not let go of a connection with statements
 		_ = s.conn.Raw(func(any) error { return errBroken }) // so that the pool does not reuse it either
 		s.close()
-		s = nil
+	} else {
+		p.mu.Lock()
+		p.open = append(p.open, s)
+		p.mu.Unlock()
 	}
-	p.free <- s
+	p.free <- struct{}{}
 }
 
 var errBroken = fmt.Errorf("the transaction could not be ended: %w", driver.ErrBadConn)
 
 func (p *sessions) close() {
 	for range cap(p.free) {
-		if s := <-p.free; s != nil {
-			s.close()
-		}
+		<-p.free
+	}
+	for s := p.newest(); s != nil; s = p.newest() {
+		s.close()
 	}
 }

@@ -309,7 +309,7 @@ func (l *Ledger) syncPlace(a *appEntry, end time.Time, gone func() bool) bool {
 	}
 	defer func() { <-gate }()
 	for !gone() {
-		if l.lane.Reserve(a.app.AppID, 1) == 1 {
+		if l.lane.Reserve(a.app.AppID, 1, 0) == 1 {
 			return true
 		}
 		if time.Now().After(end) {

@@ -106,13 +106,13 @@ var errBegin = errors.New("begin")
 var errCommit = errors.New("commit")
 
 // write runs f in one transaction, commits it and then runs what f left in after.
-func (l *Ledger) write(ctx context.Context, what string, f func(*txn) error) error {
+func (l *Ledger) write(ctx context.Context, what string, f ...func(*txn) error) error {
 	l.vocabulary.RLock()
 	defer l.vocabulary.RUnlock()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return l.transact(ctx, what, f)
+	return l.transact(ctx, what, f...)
 }
 
 // change is a write that apps, templates, pauses or keys are changed by. Until memory knows
@@ -185,13 +185,14 @@ const (
 	rankResults rank = iota
 	rankClaims
 	rankSubmits
+	rankPushes
 )
 
 // together is write for the parts that run all the time and hardly ever fail: where one
 // connection writes, those that wait for it share a transaction.
 func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn) error) error {
 	if !l.d.alone {
-		return l.write(ctx, what, f)
+		return l.along(ctx, r, what, f)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -236,18 +237,36 @@ func (l *Ledger) together(ctx context.Context, r rank, what string, f func(*txn)
 	return mine.err
 }
 
+// along is together on a shared database: plain results go along with submits, which saves a
+// transaction with its round trips. Others would take locks in another order than submits do.
+func (l *Ledger) along(ctx context.Context, r rank, what string, f func(*txn) error) error {
+	var x *turn
+	if r == rankSubmits {
+		x = l.results.lend(rankResults)
+	}
+	if x == nil {
+		return l.write(ctx, what, f)
+	}
+	err := l.write(ctx, what, x.f, f)
+	x.end(err)
+	if err == nil || errors.Is(err, errBegin) || errors.Is(err, errCommit) {
+		return err
+	}
+	return l.write(ctx, what, f)
+}
+
 // transact runs f, again if it fell victim to another transaction.
-func (l *Ledger) transact(ctx context.Context, what string, f func(*txn) error) error {
+func (l *Ledger) transact(ctx context.Context, what string, f ...func(*txn) error) error {
 	if l.d.alone {
 		l.turns.writer.Lock()
 		defer l.turns.writer.Unlock()
 		// A statement that is cut off in the middle saves nothing, and costs a goroutine each.
-		return l.once(context.WithoutCancel(ctx), what, f)
+		return l.once(context.WithoutCancel(ctx), what, f...)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), txnTime)
 	defer cancel()
 	for try := 1; ; try++ {
-		err := l.once(ctx, what, f)
+		err := l.once(ctx, what, f...)
 		if err == nil || try == maxTries || !l.mayRunAgain(err) {
 			return err
 		}
@@ -276,11 +295,13 @@ func (l *Ledger) once(ctx context.Context, what string, fs ...func(*txn) error) 
 	for _, f := range fs {
 		t := &txn{ctx: ctx, l: l, s: s, now: now, journaling: journaling, learned: learned}
 		ts = append(ts, t)
-		if err = f(t); err == nil {
-			err = t.publish()
-		}
-		if err != nil {
+		if err = f(t); err != nil {
 			break
+		}
+	}
+	for _, t := range ts { // after all others, so that what they lock comes first
+		if err == nil {
+			err = t.publish()
 		}
 	}
 	if err == nil {

@@ -85,10 +85,10 @@ func (l *Lane) wait(n int, most time.Duration) bool {
 
 func (l *Lane) ledger() ledger.Lane {
 	return ledger.Lane{
-		Reserve: func(_ hongyan.AppID, want int) int {
+		Reserve: func(_ hongyan.AppID, want, ending int) int {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			n := min(want, l.room)
+			n := max(0, min(want, l.room+ending))
 			l.room -= n
 			l.places += n
 			return n
