@@ -21,10 +21,10 @@ type committer[T any] struct {
 	// lingerTime.
 	ready func(queue []waiting[T], going bool) int
 	// body is what a batch does in somebody else's transaction, of items that may go there (nil: all
-	// may). follow is what follows its commit, failed what follows if there was none, or may not have been.
-	body           func(t *txn, batch []T) error
-	mayGo          func(v T) bool
-	follow, failed func(batch []T)
+	// may), and follow what follows its commit.
+	body   func(t *txn, batch []T) error
+	mayGo  func(v T) bool
+	follow func(batch []T)
 
 	mu     sync.Mutex
 	queue  []waiting[T]
@@ -192,12 +192,8 @@ func (c *committer[T]) lend(r rank) *turn {
 			return c.body(t, batch)
 		},
 		end: func(err error) {
-			follow := c.follow
-			if err != nil {
-				follow = c.failed
-			}
-			if follow != nil {
-				follow(batch)
+			if err == nil && c.follow != nil {
+				c.follow(batch)
 			}
 			c.mu.Lock()
 			if err != nil {

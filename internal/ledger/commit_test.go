@@ -190,3 +190,32 @@ func TestCommitterLends(t *testing.T) {
 		t.Errorf("applied %v, followed %v, left %d", applied, followed, left)
 	}
 }
+
+// TestCommitterLendsSome: what may not go with others waits for a transaction of its own, and
+// what is behind it; a transaction that runs again has the same items.
+func TestCommitterLendsSome(t *testing.T) {
+	t.Parallel()
+	var lent []string
+	c := newCommitter(9, func(_ context.Context, take func() []*string) []*string { return take()[:0] })
+	c.mayGo = func(s *string) bool { return *s != "alone" }
+	c.body = func(_ *txn, batch []*string) error {
+		for _, s := range batch {
+			lent = append(lent, *s)
+		}
+		return nil
+	}
+	for _, s := range []string{"a", "alone", "b"} {
+		c.add(&s)
+	}
+	x := c.lend(rankResults)
+	if x.f(nil) != nil || x.f(nil) != nil || !slices.Equal(lent, []string{"a", "a"}) {
+		t.Errorf("lent %v", lent)
+	}
+	x.end(nil)
+	if c.lend(rankResults) != nil || c.length.Load() != 2 {
+		t.Errorf("lent what may not go; %d wait", c.length.Load())
+	}
+	if !c.commit(t.Context(), false) || c.length.Load() != 0 {
+		t.Errorf("%d wait", c.length.Load())
+	}
+}

@@ -161,7 +161,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	l.submits.body = func(t *txn, ops []*submitOp) error { return newSubmitBatch(t, l.name(ops)).run(false) }
 	l.submits.follow = tellSubmits
 	l.results = newCommitter(maxResultBatch, l.commitResults)
-	l.results.body, l.results.failed = (*txn).lentResults, tryAgain
+	l.results.body = (*txn).lentResults
 	if !l.d.alone {
 		l.results.mayGo = l.isPlain
 	}

@@ -59,7 +59,9 @@ func (l *Ledger) commitResults(ctx context.Context, take func() []*result) (left
 		return nil
 	}
 	batch := take()
-	tryAgain(batch)
+	for _, r := range batch {
+		r.again = true
+	}
 	l.log.ErrorContext(ctx, "results not written, trying again", "err", err)
 	if len(batch) == 1 || errors.Is(err, errBegin) {
 		return batch
@@ -74,13 +76,6 @@ func (l *Ledger) commitResults(ctx context.Context, take func() []*result) (left
 
 func (l *Ledger) writeResults(ctx context.Context, take func() []*result) error {
 	return l.together(ctx, rankResults, "record attempts", func(t *txn) error { return t.results(take()) })
-}
-
-// tryAgain marks results that may be on disk although their transaction failed.
-func tryAgain(batch []*result) {
-	for _, r := range batch {
-		r.again = true
-	}
 }
 
 // isPlain reports whether a result is that WeChat took the message, for a grant it holds: on a
@@ -163,9 +158,10 @@ func (t *txn) settle(batch []*result, lent bool) {
 	} else {
 		if lent { // a claim beside it may be committed before
 			l.ending = settled
-			t.undo = append(t.undo, func() { l.ending = nil })
+			over := func() { l.ending = nil }
+			t.undo, t.after = append(t.undo, over), append(t.after, over)
 		}
-		t.after = append(t.after, func() { l.ending = nil; each(l.lane.Freed, 1) })
+		t.after = append(t.after, func() { each(l.lane.Freed, 1) })
 	}
 	t.after = append(t.after, func() {
 		l.busy.release(jobs...)

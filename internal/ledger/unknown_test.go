@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -166,6 +167,79 @@ func TestUnknownCommitSyncAway(t *testing.T) {
 	}
 }
 
+// TestUnknownCommitLent: a result that was on its way to disk with submits is accepted and counted
+// once, whatever became of their commit.
+func TestUnknownCommitLent(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]fate{"it happened": passed, "it did not": dropped, "it happens later": late} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, cut := openCut(t)
+			e.Lane.Room(8)
+			user := func(k, i int) hongyan.OpenID { return hongyan.OpenID(fmt.Sprint("u", k, "-", i%10)) }
+			for i := range 30 {
+				e.Exact(user(i/10, i), ledgertest.OneTime, 500)
+			}
+			cut.arm([]cutAt{{lent, f}})
+			var mu sync.Mutex
+			var ids []hongyan.MessageID
+			var senders sync.WaitGroup
+			for k := range 3 {
+				senders.Go(func() { // until a result has gone with a submit
+					for i := 0; i < 500 && cut.cuts.Load() == 0; i++ {
+						rs, err := e.Submit(context.Background(), []hongyan.Submission{ledgertest.Submission(user(k, i))}, ledger.SubmitOptions{})
+						if err != nil || rs[0].Err != nil {
+							t.Errorf("submit: %v, %+v", err, rs)
+							return
+						}
+						mu.Lock()
+						ids = append(ids, rs[0].Message.ID)
+						mu.Unlock()
+					}
+				})
+			}
+			accept := func() {
+				t.Helper()
+				claimed, err := e.ClaimSends(context.Background(), ledger.ClaimRequest{App: ledgertest.App, Max: 8})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, j := range append(e.Lane.Jobs(), claimed...) {
+					e.RecordAttempt(j, e.Outcome(hongyan.OutcomeOK))
+				}
+			}
+			sent := make(chan struct{})
+			go func() { senders.Wait(); close(sent) }()
+			for all := false; !all; time.Sleep(time.Millisecond) {
+				accept()
+				select {
+				case <-sent:
+					all = true
+				default:
+				}
+			}
+			if n := cut.cuts.Load(); n != 1 {
+				t.Fatalf("%d of %d commits were cut, want one", n, len(ids))
+			}
+			for _, id := range ids {
+				for end := time.Now().Add(10 * time.Second); e.Get(id).Status != hongyan.StateAccepted && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+					accept()
+				}
+				e.WantState(id, hongyan.StateAccepted, "")
+				if m := e.Get(id); len(m.Attempts) != 1 {
+					t.Errorf("%d attempts", len(m.Attempts))
+				}
+			}
+			for _, odd := range e.DB.Miscounted(t) {
+				t.Error(odd)
+			}
+			for end := time.Now().Add(10 * time.Second); e.Stats().UnderWay > 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			}
+			e.WantIdle()
+		})
+	}
+}
+
 // cutter stands between the ledger and PostgreSQL and cuts connections where it is told to.
 type cutter struct {
 	url  string
@@ -193,6 +267,7 @@ const (
 const (
 	commit = "COMMIT\x00"
 	look   = "ledger.look"
+	lent   = "COMMIT\x00 " // of a submit with results
 )
 
 func (c *cutter) arm(at []cutAt) {
@@ -202,10 +277,10 @@ func (c *cutter) arm(at []cutAt) {
 }
 
 // take reports whether to cut now, and what becomes of the statement.
-func (c *cutter) take(b []byte, inserted bool) (cut bool, f fate) {
+func (c *cutter) take(b []byte, inserted, accepted bool) (cut bool, f fate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.at) == 0 || !bytes.Contains(b, []byte(c.at[0].word)) || c.at[0].word == commit && !inserted {
+	if len(c.at) == 0 || !bytes.Contains(b, []byte(strings.TrimRight(c.at[0].word, " "))) || c.at[0].word != look && !inserted || c.at[0].word == lent && !accepted {
 		return false, dropped
 	}
 	f, c.at = c.at[0].fate, c.at[1:]
@@ -264,7 +339,7 @@ func (c *cutter) pass(client net.Conn, server string) error {
 	done := make(chan struct{})
 	go func() { _, _ = io.Copy(client, up); _ = client.Close(); close(done) }()
 	defer func() { _ = up.Close(); <-done }()
-	inserted := false
+	inserted, accepted := ran("ledger.Submit"), ran("ledger.recordAccepted")
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := client.Read(buf)
@@ -272,8 +347,7 @@ func (c *cutter) pass(client net.Conn, server string) error {
 			return nil // the ledger has closed it
 		}
 		b := buf[:n]
-		inserted = inserted || bytes.Contains(b, []byte("INSERT INTO messages"))
-		if cut, f := c.take(b, inserted); cut {
+		if cut, f := c.take(b, inserted(b), accepted(b)); cut {
 			if f != dropped {
 				_ = client.Close() // nobody hears the answer
 				if f == late {
@@ -287,5 +361,24 @@ func (c *cutter) pass(client net.Conn, server string) error {
 		if _, err := up.Write(b); err != nil {
 			return nil
 		}
+	}
+}
+
+// ran tells of each part of a connection whether a statement has run in the transaction that it
+// belongs to. The text comes once, later the name that it was prepared by.
+func ran(statement string) func(b []byte) bool {
+	text := regexp.MustCompile(`(stmtcache_\w+)\x00[^\x00]*` + regexp.QuoteMeta(statement))
+	var name []byte
+	has := false
+	return func(b []byte) bool {
+		if m := text.FindSubmatch(b); m != nil {
+			name = bytes.Clone(m[1])
+		}
+		has = has || name != nil && bytes.Contains(b, name)
+		was := has
+		if bytes.Contains(b, []byte(commit)) {
+			has = false
+		}
+		return was
 	}
 }
