@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // conns is how many connections this process has to a shared database; of them, writers
@@ -117,6 +118,7 @@ type session struct {
 	direct  *direct // past database/sql, where one connection writes
 	prepare bool
 	stmts   map[string]*sql.Stmt
+	rested  time.Time // since when nobody uses it
 }
 
 // maxStmts bounds what a connection keeps prepared.
@@ -206,7 +208,7 @@ func (s *session) close() {
 }
 
 // sessions are the writers' connections. The one that was used last goes first: its server
-// process has its plans and the tables' newest pages at hand.
+// process has its plans and the tables' newest pages at hand. The others are closed in time.
 type sessions struct {
 	db   *sql.DB
 	d    *dialect
@@ -227,6 +229,21 @@ func newSessions(db *sql.DB, d *dialect) *sessions {
 	return p
 }
 
+// restMost is how long a connection to a shared database stays unused: networks and servers drop
+// those that are silent for long, without a word.
+const restMost = 2 * time.Minute
+
+// oldest is a connection that has rested for too long, nil if none has.
+func (p *sessions) oldest() (s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.d.alone && len(p.open) > 0 && time.Since(p.open[0].rested) > restMost {
+		s, p.open = p.open[0], p.open[1:]
+	}
+	return s
+}
+
+// newest is the connection that was used last, nil if none is free.
 func (p *sessions) newest() *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,6 +259,9 @@ func (p *sessions) newest() *session {
 func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 	select {
 	case <-p.free:
+		for s := p.oldest(); s != nil; s = p.oldest() {
+			s.drop()
+		}
 		if s := p.newest(); s != nil {
 			return s, nil
 		}
@@ -272,10 +292,9 @@ func (p *sessions) take(ctx context.Context, x *texts) (*session, error) {
 // put gives a session back. One whose transaction may still be open is not used again.
 func (p *sessions) put(s *session, sound bool) {
 	if !sound {
-		s.forget()                                           // SQLite does not let go of a connection with statements
-		_ = s.conn.Raw(func(any) error { return errBroken }) // so that the pool does not reuse it either
-		s.close()
+		s.drop()
 	} else {
+		s.rested = time.Now()
 		p.mu.Lock()
 		p.open = append(p.open, s)
 		p.mu.Unlock()
@@ -283,7 +302,14 @@ func (p *sessions) put(s *session, sound bool) {
 	p.free <- struct{}{}
 }
 
-var errBroken = fmt.Errorf("the transaction could not be ended: %w", driver.ErrBadConn)
+// drop closes a connection that nobody is to use again.
+func (s *session) drop() {
+	s.forget()                                         // SQLite does not let go of a connection with statements
+	_ = s.conn.Raw(func(any) error { return errDrop }) // so that the pool does not reuse it either
+	s.close()
+}
+
+var errDrop = fmt.Errorf("not to be used again: %w", driver.ErrBadConn)
 
 func (p *sessions) close() {
 	for range cap(p.free) {
