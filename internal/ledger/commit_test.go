@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -208,7 +209,7 @@ func TestCommitterLendsSome(t *testing.T) {
 		c.add(&s)
 	}
 	x := c.lend(rankResults)
-	if x.f(nil) != nil || x.f(nil) != nil || !slices.Equal(lent, []string{"a", "a"}) {
+	if errors.Join(x.f(nil), x.f(nil)) != nil || !slices.Equal(lent, []string{"a", "a"}) {
 		t.Errorf("lent %v", lent)
 	}
 	x.end(nil)
