@@ -192,6 +192,7 @@ export default {
   leftAll: ['直到清除', 'until cleared'],
   acted: ['已生效 {n} 次', 'acted {n}×'],
   clearFault: ['清除 {what}', 'Clear {what}'],
+  clearOne: ['清除', 'Clear'],
   clearFaults: ['全部清除', 'Clear all'],
 
   clock: ['时钟', 'Clock'],

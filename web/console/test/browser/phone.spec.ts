@@ -139,7 +139,7 @@ test('a fault is survived and the clock goes on', async () => {
 
 /** A shop with the notices of paid and shipped orders, whose events are pushed. */
 async function newShop(users: number): Promise<Shop> {
-  const app = await newApp('小商店', users)
+  const app = await newApp('街角小店', users) // no text of ours: English pages are searched for those
   await receives(app)
   const paid = await sandbox('POST', '/templates', { appid: app.appid, tid: '2001', kids: [1, 2, 3, 4, 11] })
   const shipped = await sandbox('POST', '/templates', { appid: app.appid, tid: '1458', kids: [2, 3, 5, 8, 12] })
