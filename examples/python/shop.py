@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import HTTPError, URLError
@@ -17,6 +18,7 @@ APP = os.environ["HONGYAN_APP"]
 TEMPLATE = os.environ.get("HONGYAN_TEMPLATE", "order_paid")
 SECRET = os.environ.get("HONGYAN_WEBHOOK_SECRET", "")
 seen = set()  # ids of events; a real shop keeps them in its database
+telling = threading.Lock()
 
 
 class Refused(Exception):
@@ -89,11 +91,12 @@ def verify(secret, headers, body):
 
 
 def told(event):
-    if event["id"] in seen:
-        return  # at least once means that it may come twice
-    seen.add(event["id"])
-    data = event["data"]
-    print(event["type"], data.get("id"), "order", data.get("metadata", {}).get("order", ""), flush=True)
+    with telling:  # each delivery has a thread of its own
+        if event["id"] in seen:
+            return  # at least once means that it may come twice
+        seen.add(event["id"])
+        data = event["data"]
+        print(event["type"], data.get("id"), "order", data.get("metadata", {}).get("order", ""), flush=True)
 
 
 class Shop(BaseHTTPRequestHandler):
