@@ -25,7 +25,7 @@ type grantRow struct {
 	dirty  bool
 }
 
-// grants are the rows a transaction concerns. Reading locks them.
+// grants are the rows that a transaction touches. Reading locks them.
 type grants map[grantKey]*grantRow
 
 func byGrantKey(a, b grantKey) int {

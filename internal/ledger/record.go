@@ -79,9 +79,19 @@ func (l *Ledger) writeResults(ctx context.Context, take func() []*result) error 
 }
 
 // isPlain reports whether a result is that WeChat took the message, for a grant it holds: on a
-// shared database to write it locks nothing that anybody else wants.
+// shared database to write it locks one row, under our own lease.
 func (l *Ledger) isPlain(r *result) bool {
-	return r.o.Class == hongyan.OutcomeOK && r.keep == 0 && (r.job.Message.Reserved > 0 || l.appByNo(r.job.app).kindOf(r.job.template) == hongyan.KindLongTerm)
+	_, ok := l.spendsOwn(r)
+	return ok && r.keep == 0
+}
+
+// spendsOwn reports whether a result is an accept that spends no grant but the need that its
+// message holds, none of a long-term template.
+func (l *Ledger) spendsOwn(r *result) (need int64, ok bool) {
+	if l.appByNo(r.job.app).kindOf(r.job.template) != hongyan.KindLongTerm {
+		need = 1
+	}
+	return need, r.o.Class == hongyan.OutcomeOK && int64(r.job.Message.Reserved) >= need
 }
 
 // lentResults are results in the transaction of others.
@@ -188,15 +198,10 @@ func (t *txn) recordAccepted(batch []*result) (left []*result, err error) {
 	var rows [][]any
 	var plain, journaled []*result
 	for _, r := range batch {
-		m := &r.job.Message
-		needs := t.l.appByNo(r.job.app).kindOf(r.job.template) != hongyan.KindLongTerm
-		if r.o.Class != hongyan.OutcomeOK || needs && m.Reserved == 0 {
+		need, ok := t.l.spendsOwn(r)
+		if !ok {
 			left = append(left, r)
 			continue
-		}
-		var need int64
-		if needs {
-			need = 1
 		}
 		a := acceptance{r.job.seq, r.o.MsgID, or(ms(r.o.StartedAt), t.now), or(ms(r.o.EndedAt), t.now)}
 		if t.journaling.accept(a, r.job.attempt, need) {

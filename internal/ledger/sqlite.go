@@ -50,7 +50,7 @@ func acceptedRow(owner int64, rows [][]any) (string, []any) {
 
 // failing makes a statement that fails leave what it did so far to the rollback of its
 // transaction, which follows every failure. Else SQLite copies each page before a statement
-// of several rows first concerns it.
+// of several rows first touches it.
 func failing(query string) string {
 	query = strings.Replace(query, "*/ INSERT INTO", "*/ INSERT OR FAIL INTO", 1)
 	return strings.Replace(query, "*/ UPDATE ", "*/ UPDATE OR FAIL ", 1)

@@ -162,6 +162,17 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// The app and templates that every Env has.
+const (
+	App = hongyan.AppID("wx0123456789abcdef")
+
+	OneTime  = "tmpl-one-time"
+	Other    = "tmpl-other"
+	LongTerm = "tmpl-long-term"
+	Unsynced = "tmpl-unknown-kind"
+	Alias    = "order"
+)
+
 // Env is an open ledger with a clock, a lane, one app and its templates.
 type Env struct {
 	*ledger.Ledger

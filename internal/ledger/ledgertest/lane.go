@@ -123,14 +123,3 @@ func (l *Lane) ledger() ledger.Lane {
 		},
 	}
 }
-
-// The app and templates that every Env has.
-const (
-	App = hongyan.AppID("wx0123456789abcdef")
-
-	OneTime  = "tmpl-one-time"
-	Other    = "tmpl-other"
-	LongTerm = "tmpl-long-term"
-	Unsynced = "tmpl-unknown-kind"
-	Alias    = "order"
-)
